@@ -1,0 +1,41 @@
+# Every recipe is a command that can as well be pasted into a shell; nothing needs `just`.
+
+# start the daemon with ./servers.toml
+run *ARGS:
+    go run ./cmd/mcpd run {{ARGS}}
+
+# a static binary, ./bin/mcpd
+build:
+    CGO_ENABLED=0 go build -trimpath -o bin/mcpd ./cmd/mcpd
+
+# all tests; what needs Node, npm packages or Chromium skips with a reason (see e2e)
+test:
+    go test ./...
+
+# all tests but those with foreign clients, under the race detector (needs a C compiler)
+race:
+    go test -race -short ./...
+
+# every fuzz target for FUZZTIME (default 5s)
+fuzz:
+    .ci/run fuzz
+
+# gofmt, go vet for Linux and macOS, staticcheck
+lint:
+    .ci/run lint
+
+# Go benchmarks of every room
+bench:
+    go test -run '^$' -bench . -benchmem ./...
+
+# measure the daemon against a harness of proxies: BENCH_DIR names the harness's folder (it has a run.sh), the targets are in testdata/bench
+bench-proxy *ARGS: build
+    MCPD=$PWD/bin/mcpd BENCH_CONF=$PWD/testdata/bench BENCH_DIR=${TMPDIR:-/tmp}/mcpd-bench sh -c '"$@"' sh "$BENCH_DIR/run.sh" -targets direct,floor,mcpd {{ARGS}}
+
+# everything with real clients, the conformance suite and a browser; a test that cannot run fails
+e2e:
+    (cd testdata/peers && npm ci) && MCPD_TEST_REQUIRE=all go test -count=1 ./cmd/mcpd
+
+# all that CI does, on Debian 12 as root
+ci:
+    .ci/run
