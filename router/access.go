@@ -1,0 +1,116 @@
+package router
+
+import (
+	"context"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// AccessRecord is what is kept of a request: no query, no header, no body.
+type AccessRecord struct {
+	Time      time.Time     // when it came
+	Host      string        // normalised; as sent where it is not ours
+	Server    string        // name of the server, "" where none was asked
+	Principal string        // id of who called, "" for nobody
+	User      string        // and the name
+	Client    string        // program that called, as its token or its handshake says
+	Method    string        // HTTP method
+	Path      string        // as sent, cut at 256 bytes
+	Status    int           // HTTP status; 499 when the client left before the answer
+	Bytes     int64         // of the answer's body
+	Duration  time.Duration // until the last byte
+	RequestID string        // as in the X-Request-Id of the answer
+	Addr      string        // peer address with port
+	Facts
+}
+
+// Facts are what only the handler knows. They come by Note.
+type Facts struct {
+	RPCMethod string // "tools/call"
+	Tool      string // name of the tool, prompt or resource
+	RPCStatus string // "ok", or what went wrong in a word or a code
+	RPCClient string // name and version the client gave of itself
+}
+
+// statusGone is nginx's number for a client that closed the connection first.
+const statusGone = 499
+
+// Note adds facts to the record of the request that ctx belongs to; empty fields
+// leave what is there. It may be called from any goroutine, and does nothing once
+// the request has ended or where ctx is of another origin.
+func (r *Router) Note(ctx context.Context, f Facts) {
+	x := exchangeOf(ctx)
+	if x == nil {
+		return
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.ended {
+		return
+	}
+	keep(&x.facts.RPCMethod, f.RPCMethod)
+	keep(&x.facts.Tool, f.Tool)
+	keep(&x.facts.RPCStatus, f.RPCStatus)
+	keep(&x.facts.RPCClient, f.RPCClient)
+}
+
+// LogAccess returns an Options.Access that writes each record as one info line.
+func LogAccess(log *zap.Logger) func(AccessRecord) {
+	return func(a AccessRecord) {
+		fields := make([]zap.Field, 0, 15)
+		fields = append(fields,
+			zap.String("method", a.Method), zap.String("host", a.Host), zap.String("path", a.Path),
+			zap.Int("status", a.Status), zap.Int64("bytes", a.Bytes), zap.Duration("duration", a.Duration),
+			zap.String("addr", a.Addr), zap.String("request", a.RequestID))
+		for _, f := range [...]struct{ key, value string }{
+			{"server", a.Server}, {"principal", a.Principal}, {"user", a.User}, {"client", a.Client},
+			{"rpc_method", a.RPCMethod}, {"tool", a.Tool}, {"rpc_status", a.RPCStatus}, {"rpc_client", a.RPCClient},
+		} {
+			if f.value != "" {
+				fields = append(fields, zap.String(f.key, f.value))
+			}
+		}
+		log.Info("request", fields...)
+	}
+}
+
+// finish hands the record over. It runs once, at the end of every request.
+func (x *exchange) finish(start time.Time, method, path, addr string) {
+	x.mu.Lock()
+	x.ended = true
+	facts := x.facts
+	x.mu.Unlock()
+	if x.router.access == nil {
+		return
+	}
+	a := AccessRecord{
+		Time: start, Host: x.host, Server: x.name, Method: method, Path: clip(path), Status: x.status, Bytes: x.bytes,
+		Duration: time.Since(start), RequestID: x.id, Addr: addr, Facts: facts,
+	}
+	if x.principal != nil {
+		a.Principal, a.User, a.Client = x.principal.ID, x.principal.Name, x.principal.Client
+	}
+	if a.Status == 0 {
+		a.Status = 200 // net/http sends this when a handler returns without a word
+		if x.Context.Err() != nil {
+			a.Status = statusGone
+		}
+	}
+	x.router.access(a)
+}
+
+func keep(dst *string, value string) {
+	if value != "" {
+		*dst = clip(value)
+	}
+}
+
+// clip bounds what a stranger can put into the log.
+func clip(s string) string {
+	const limit = 256
+	if len(s) > limit {
+		return s[:limit]
+	}
+	return s
+}

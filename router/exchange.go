@@ -1,0 +1,126 @@
+package router
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// exchange is one request on its way: its context, its response writer, its body
+// and its record, in one allocation. It is not pooled: a handler's goroutines may
+// hold the context longer than the request lives, and must then find their own
+// request, not the next one.
+type exchange struct {
+	context.Context
+	http.ResponseWriter
+
+	router    *Router
+	id        string
+	idHeader  [1]string
+	status    int // 0: nothing written yet
+	bytes     int64
+	principal *Principal // nil until the gate let it through
+	held      Principal  // what principal points to
+	url       url.URL    // the rewritten URL of a prefixed route
+	body      io.ReadCloser
+
+	mu    sync.Mutex // guards facts and ended: Note may come from any goroutine
+	facts Facts
+	ended bool
+	name  string // of the server
+	host  string
+}
+
+type exchangeKey struct{}
+
+// exchangeOf returns nil where ctx does not come from this package.
+func exchangeOf(ctx context.Context) *exchange {
+	x, _ := ctx.Value(exchangeKey{}).(*exchange)
+	return x
+}
+
+// Value makes the exchange findable in the contexts derived from it.
+func (x *exchange) Value(key any) any {
+	if _, ok := key.(exchangeKey); ok {
+		return x
+	}
+	return x.Context.Value(key)
+}
+
+// WriteHeader notes the final status; 1xx are not final.
+func (x *exchange) WriteHeader(status int) {
+	if x.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
+		x.status = status
+	}
+	x.ResponseWriter.WriteHeader(status)
+}
+
+func (x *exchange) Write(p []byte) (int, error) {
+	if x.status == 0 {
+		x.status = http.StatusOK
+	}
+	n, err := x.ResponseWriter.Write(p)
+	x.bytes += int64(n)
+	return n, err
+}
+
+// Flush serves those who still look for an http.Flusher; http.ResponseController
+// comes through FlushError and Unwrap.
+func (x *exchange) Flush() { _ = x.FlushError() } // the next Write reports what is wrong
+
+// FlushError flushes what was written so far to the client.
+func (x *exchange) FlushError() error {
+	if x.status == 0 {
+		x.status = http.StatusOK
+	}
+	return http.NewResponseController(x.ResponseWriter).Flush()
+}
+
+// Unwrap lets http.ResponseController reach deadlines and full duplex.
+func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
+
+// Read reads the request's body. The deadline that was set on it ends with it:
+// afterwards the connection is watched for the client's departure only.
+func (x *exchange) Read(p []byte) (int, error) {
+	n, err := x.body.Read(p)
+	if err == io.EOF {
+		_ = http.NewResponseController(x.ResponseWriter).SetReadDeadline(time.Time{}) // best effort, as in limitBody
+	}
+	return n, err
+}
+
+// Close closes the request's body.
+func (x *exchange) Close() error { return x.body.Close() }
+
+// limitBody gives the client a deadline for sending its body, so that one byte a
+// minute cannot hold a request forever. http.Server.ReadTimeout is no choice: it
+// would also end every stream.
+func (r *Router) limitBody(x *exchange, req *http.Request) {
+	if req.Body == nil || req.Body == http.NoBody || r.bodyTimeout <= 0 {
+		return
+	}
+	if http.NewResponseController(x.ResponseWriter).SetReadDeadline(time.Now().Add(r.bodyTimeout)) != nil {
+		return // a writer without deadlines: a test, or another server's
+	}
+	x.body, req.Body = req.Body, x
+}
+
+// limitUnread does the same for a body that nobody will read: net/http drains a
+// little of it after the answer, and would wait for it without end.
+func (r *Router) limitUnread(x *exchange, req *http.Request) {
+	if req.ContentLength != 0 && req.Body != nil && req.Body != http.NoBody {
+		_ = http.NewResponseController(x.ResponseWriter).SetReadDeadline(time.Now().Add(unreadTimeout)) // best effort
+	}
+}
+
+// requestID is unique in and across runs; it is a name, not a secret.
+func (r *Router) requestID() string {
+	var buf [24]byte
+	b := append(buf[:0], r.run...)
+	b = append(b, '-')
+	return string(strconv.AppendUint(b, r.count.Add(1), 36))
+}

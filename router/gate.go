@@ -1,0 +1,93 @@
+package router
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+
+	"go.uber.org/zap"
+)
+
+// gate guards one MCP endpoint. It is rebuilt with the table and never changes.
+type gate struct {
+	route      Route
+	page       []byte // what GET shows to a person
+	challenges challenges
+}
+
+// admit lets the request through or says why not. The order matters: the origin
+// first, because a hostile page must learn nothing; then the token, before method,
+// headers or body are looked at, because clients of every age probe with requests
+// that are wrong in other ways and look only for the challenge.
+func (r *Router) admit(g *gate, x *exchange, req *http.Request) (answered bool, err error) {
+	if r.anonymous && !isLoopback(x.host) {
+		return false, refuse(http.StatusForbidden, "sign-in is switched off, so this is answered on the loopback interface only")
+	}
+	if values := req.Header["Origin"]; len(values) > 0 {
+		if len(values) > 1 || !r.world.Load().origins.allowed(values[0]) {
+			return false, refuse(http.StatusForbidden, "this web page may not talk to this server: its origin is not allowed")
+		}
+		allowOrigin(x.Header(), values[0])
+	}
+	if req.Method == http.MethodOptions {
+		preflight(x, req)
+		return true, nil
+	}
+	if r.anonymous {
+		req.Header.Del("Authorization")
+		return false, nil
+	}
+	return false, r.authenticate(g, x, req)
+}
+
+// authenticate checks the token and takes it off the request: what is behind the
+// gate has no use for it, and must not be able to pass it on (MCP security best
+// practices, token passthrough).
+func (r *Router) authenticate(g *gate, x *exchange, req *http.Request) error {
+	token, err := bearer(req.Header)
+	switch {
+	case errors.Is(err, errNoToken):
+		return r.challenge(x, g.challenges.none, http.StatusUnauthorized,
+			"this is the MCP endpoint of "+g.route.Name+". MCP clients sign in and call again with a token; for people there is "+g.pageURL())
+	case errors.Is(err, errTwoTokens):
+		return r.challenge(x, g.challenges.twice, http.StatusBadRequest, "send one Authorization header")
+	case err != nil:
+		return r.challenge(x, g.challenges.bad, http.StatusUnauthorized, "the Authorization header is not of the form: Bearer TOKEN")
+	}
+	if r.verify == nil {
+		return &Error{Status: http.StatusServiceUnavailable, Message: "tokens cannot be checked", Cause: errors.New("router has no Verify")}
+	}
+	who, err := r.verify(req.Context(), token, g.route.Resource)
+	switch {
+	case errors.Is(err, ErrInvalidToken):
+		r.log.Debug("token refused", zap.String("request", x.id), zap.String("server", g.route.Name), zap.Error(err))
+		return r.challenge(x, g.challenges.bad, http.StatusUnauthorized,
+			"the token is unknown, expired or revoked, or it was made for another server: sign in again")
+	case errors.Is(err, ErrInsufficientScope), err == nil && !covers(who.Scopes, r.scopes):
+		return r.challenge(x, g.challenges.scope, http.StatusForbidden, "the token does not cover the scope that this server needs")
+	case err != nil:
+		x.Header().Set("Retry-After", "1")
+		return &Error{Status: http.StatusServiceUnavailable, Message: "the token cannot be checked right now", Cause: err}
+	}
+	req.Header.Del("Authorization")
+	x.held = who
+	x.principal = &x.held
+	return nil
+}
+
+func (r *Router) challenge(x *exchange, value []string, status int, message string) error {
+	x.Header()["Www-Authenticate"] = value
+	return refuse(status, message)
+}
+
+// pageURL is where a person reads about the server.
+func (g *gate) pageURL() string { return g.route.Resource[:len(g.route.Resource)-len("mcp")] }
+
+func covers(have, need []string) bool {
+	for _, s := range need {
+		if !slices.Contains(have, s) {
+			return false
+		}
+	}
+	return true
+}

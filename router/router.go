@@ -1,0 +1,218 @@
+package router
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"net/http"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// unreadTimeout is how long a refused client may take to send the rest of its body.
+const unreadTimeout = 5 * time.Second
+
+// Options are what a Router is made of. The zero value of each field refuses
+// rather than admits.
+type Options struct {
+	// Verify says who holds token, if it is good for exactly this resource. It
+	// returns ErrInvalidToken or ErrInsufficientScope, wrapped; any other error
+	// is a failure of ours. It is on the path of every call.
+	Verify func(ctx context.Context, token, resource string) (Principal, error)
+
+	Issuer         string       // as in the issuer's own metadata, byte by byte; "" when Anonymous
+	IssuerMetadata http.Handler // the RFC 8414 document, also served beside each server; nil: not served
+	Scopes         []string     // asked for in challenges, and demanded of every token
+
+	Anonymous bool     // no sign-in: loopback Host and loopback Origin only
+	Loopback  bool     // localhost, 127.0.0.1 and [::1] are one origin, routed as "localhost"
+	Origins   []string // globs of web origins that may call, besides our own and loopback ones
+
+	BodyTimeout time.Duration      // for a client to send its body; 0: none
+	Access      func(AccessRecord) // called once per request, at its end; must not block
+	Logger      *zap.Logger        // nil: silent
+}
+
+// Router answers requests by a Table that can be replaced at any time. It is safe
+// for concurrent use; until the first Swap no host is ours.
+type Router struct {
+	verify         func(ctx context.Context, token, resource string) (Principal, error)
+	issuer         string
+	issuerMetadata http.Handler
+	scopes         []string
+	anonymous      bool
+	loopback       bool
+	globs          []string
+	bodyTimeout    time.Duration
+	access         func(AccessRecord)
+	log            *zap.Logger
+
+	run   string // part of every request id
+	count atomic.Uint64
+	world atomic.Pointer[world]
+}
+
+// world is a Table with all that follows from it, made once per Swap.
+type world struct {
+	table     *Table
+	gates     []*gate // beside Table.routes; nil where the route is public
+	documents map[string]map[string]*document
+	origins   origins
+}
+
+// New returns a Router that knows no host yet.
+func New(o Options) *Router {
+	r := &Router{
+		verify: o.Verify, issuer: o.Issuer, issuerMetadata: o.IssuerMetadata, scopes: slices.Clone(o.Scopes),
+		anonymous: o.Anonymous, loopback: o.Loopback, bodyTimeout: o.BodyTimeout, access: o.Access, log: o.Logger,
+	}
+	for _, g := range o.Origins {
+		r.globs = append(r.globs, strings.ToLower(g))
+	}
+	if r.log == nil {
+		r.log = zap.NewNop()
+	}
+	var run [4]byte
+	_, _ = rand.Read(run[:]) // never fails (crypto/rand)
+	r.run = hex.EncodeToString(run[:])
+	r.Swap(&Table{})
+	return r
+}
+
+// Swap replaces the table. Requests that are under way finish with the old one.
+func (r *Router) Swap(t *Table) {
+	w := &world{
+		table: t, gates: make([]*gate, len(t.routes)), documents: make(map[string]map[string]*document),
+		origins: origins{own: make(map[string]bool), globs: r.globs, strict: r.anonymous},
+	}
+	if r.issuer != "" {
+		w.origins.own[originOf(r.issuer)] = true
+	}
+	for i, route := range t.routes {
+		if route.Resource == "" {
+			continue
+		}
+		w.origins.own[originOf(route.Resource)] = true
+		w.gates[i] = &gate{
+			route: route, page: r.renderPage(route),
+			challenges: newChallenges(metadataURL(route.Resource), r.scopes),
+		}
+		docs := w.documents[route.Host]
+		if docs == nil {
+			docs = make(map[string]*document)
+			w.documents[route.Host] = docs
+		}
+		for path, d := range r.wellKnownOf(route) {
+			docs[path] = d
+		}
+	}
+	r.world.Store(w)
+}
+
+// ServeHTTP answers one request and sees to its record.
+func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	start := time.Now()
+	x := &exchange{Context: req.Context(), ResponseWriter: w, router: r, id: r.requestID(), host: clip(req.Host)}
+	x.idHeader[0] = x.id
+	w.Header()["X-Request-Id"] = x.idHeader[:]
+	method, path, addr := req.Method, req.URL.Path, req.RemoteAddr
+	inner := req.WithContext(x)
+	returned := false
+	defer func() {
+		// Once the answer has begun only breaking the connection is honest: the
+		// panic then goes on to net/http, which does that and logs the stack.
+		if !returned && x.status == 0 {
+			r.panicked(x, inner, recover())
+		}
+		x.finish(start, method, path, addr)
+	}()
+	if err := r.serve(x, inner); err != nil {
+		r.writeError(x, inner, err)
+	}
+	returned = true
+}
+
+// serve is the way through the house: host, documents, gate, handler.
+func (r *Router) serve(x *exchange, req *http.Request) error {
+	host, ok := normalHost(req.Host)
+	if ok && r.loopback {
+		host = oneOrigin(host)
+	}
+	w := r.world.Load()
+	if !ok || w.table.hosts[host] == nil {
+		// The same words for a foreign name and for one below our own domain: who
+		// asks learns nothing about which servers exist (RFC 9110 §15.5.20).
+		return refuse(http.StatusMisdirectedRequest, "this host is not served here")
+	}
+	x.host = host
+	path := req.URL.Path
+	if strings.Contains(path, wellKnown) {
+		if d := w.documents[host][path]; d != nil {
+			x.name = d.name
+			return r.serveDocument(d, x, req)
+		}
+	}
+	i := w.table.find(host, path)
+	if i < 0 {
+		return refuse(http.StatusNotFound, "there is nothing at this path")
+	}
+	route := &w.table.routes[i]
+	x.name = route.Name
+	if g := w.gates[i]; g != nil {
+		return r.serveGated(g, x, req)
+	}
+	r.pass(route, x, req)
+	return nil
+}
+
+// serveGated answers below a server's own prefix: its endpoint and its page.
+func (r *Router) serveGated(g *gate, x *exchange, req *http.Request) error {
+	switch rest := req.URL.Path[len(g.route.Prefix):]; {
+	case rest == mcpPath:
+		answered, err := r.admit(g, x, req)
+		if answered || err != nil {
+			return err
+		}
+		r.pass(&g.route, x, req)
+		return nil
+	case (rest == "" || rest == "/") && (req.Method == http.MethodGet || req.Method == http.MethodHead):
+		r.servePage(g, x, req)
+		return nil
+	}
+	return refuse(http.StatusNotFound, "there is nothing at this path; the MCP endpoint of "+g.route.Name+" is "+g.route.Resource)
+}
+
+// pass calls the route's handler with the prefix taken off. RawPath goes too: what
+// was decided on is the decoded path, and nobody behind may decide on another.
+func (r *Router) pass(route *Route, x *exchange, req *http.Request) {
+	if route.Prefix != "" {
+		x.url = *req.URL
+		x.url.Path, x.url.RawPath = req.URL.Path[len(route.Prefix):], ""
+		if x.url.Path == "" {
+			x.url.Path = "/"
+		}
+		req.URL = &x.url
+	}
+	r.limitBody(x, req)
+	route.Handler.ServeHTTP(x, req)
+}
+
+// panicked turns a handler's panic into a 500, and a log line with the stack.
+func (r *Router) panicked(x *exchange, req *http.Request, value any) {
+	if value == http.ErrAbortHandler { // a sentinel that is thrown, never wrapped
+		// Somebody wants the connection broken without an answer. Over HTTP/2 that
+		// cannot be had from here; an error must do.
+		if conn, _, err := http.NewResponseController(x.ResponseWriter).Hijack(); err == nil {
+			_ = conn.Close() // that was the point
+			return
+		}
+	}
+	r.log.Error("handler panicked", zap.String("request", x.id), zap.String("server", x.name),
+		zap.Any("panic", value), zap.ByteString("stack", debug.Stack()))
+	r.writeError(x, req, refuse(http.StatusInternalServerError, "internal error"))
+}
