@@ -1,0 +1,220 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// Conn is one worker's connection: many calls at once over one pair of pipes.
+// It is safe for concurrent use and ends when the worker's output does.
+type Conn struct {
+	s       *Server
+	rwc     io.ReadWriteCloser
+	key     string // what the worker was started for, "" when nobody said
+	asked   asks   // questions the worker was told it may ask
+	modern  bool
+	ident   *identity
+	calls   pending
+	done    chan struct{} // closed when the reader has ended
+	noise   atomic.Uint64 // lines that were no message
+	control sync.WaitGroup
+	posts   atomic.Int32
+
+	wmu   sync.Mutex // guards stdin: one whole line at a time
+	until time.Time  // the write deadline that is set
+
+	subs subscriptions
+}
+
+// keyed may be implemented by the pipes: the key the worker was started for.
+type keyed interface{ Key() string }
+
+type writeDeadliner interface{ SetWriteDeadline(time.Time) error }
+
+// Open performs the handshake on a fresh worker's pipes: it settles the
+// protocol generation, introduces mcpd and starts the reader. The pipes are
+// closed when it returns an error, whose text is for people. The reader ends
+// when rwc.Read returns an error, which becomes the reason every waiting call
+// is given.
+func (s *Server) Open(ctx context.Context, rwc io.ReadWriteCloser) (*Conn, error) {
+	c := &Conn{s: s, rwc: rwc, done: make(chan struct{})}
+	c.calls.calls = map[uint64]*waiter{}
+	if k, ok := rwc.(keyed); ok {
+		c.key = k.Key()
+	}
+	p := s.profileOf(c.key)
+	modern, err := s.era.choose(ctx, p)
+	if err != nil {
+		rwc.Close()
+		return nil, err
+	}
+	if !s.adopt(c) {
+		rwc.Close()
+		return nil, errStopping
+	}
+	go c.read() // ends at the error of rwc.Read; waited for by Close of the Server
+	if err := c.greet(ctx, modern, p); err != nil {
+		rwc.Close()
+		if dead := c.calls.reason(); dead != nil {
+			err = dead
+		}
+		return nil, err
+	}
+	s.learn(c.ident)
+	c.watchLists(ctx)
+	return c, nil
+}
+
+// Close asks the worker's owner to stop it. Waiting calls fail with its reason.
+func (c *Conn) Close() error { return c.rwc.Close() }
+
+// Done is closed when the worker's output has ended.
+func (c *Conn) Done() <-chan struct{} { return c.done }
+
+// Err is why the connection ended, nil while it lives.
+func (c *Conn) Err() error { return c.calls.reason() }
+
+// write sends one line, which ends with a line break. A worker that does not
+// read its input within the deadline is broken: half a line may be in its pipe.
+func (c *Conn) write(line []byte) error {
+	c.wmu.Lock()
+	defer c.wmu.Unlock()
+	if err := c.calls.reason(); err != nil {
+		return err
+	}
+	if d, ok := c.rwc.(writeDeadliner); ok {
+		// Moved only when a quarter of it is gone: setting it costs a timer.
+		if now := time.Now(); c.until.Sub(now) < c.s.writeTimeout*3/4 {
+			c.until = now.Add(c.s.writeTimeout)
+			_ = d.SetWriteDeadline(c.until)
+		}
+	}
+	_, err := c.rwc.Write(line)
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = fmt.Errorf("the server does not read its input (waited %v)", c.s.writeTimeout)
+	}
+	c.rwc.Close()
+	return err
+}
+
+// send writes a call's line. When the pipe is gone the reader knows the better
+// reason in a moment.
+func (c *Conn) send(line []byte) error {
+	err := c.write(line)
+	if err == nil {
+		return nil
+	}
+	t := time.NewTimer(time.Second)
+	defer t.Stop()
+	select {
+	case <-c.done:
+		return c.calls.reason()
+	case <-t.C:
+		return err
+	}
+}
+
+// maxPosts bounds the bridge's own lines to a worker that are not yet written.
+const maxPosts = 256
+
+// post writes a line from the reader, which must not wait for stdin: a worker
+// that is blocked on its output would block us both.
+func (c *Conn) post(line []byte) {
+	if c.posts.Add(1) > maxPosts {
+		c.posts.Add(-1)
+		return
+	}
+	// Ends within the write deadline; waited for by the reader's end.
+	c.control.Go(func() {
+		defer c.posts.Add(-1)
+		_ = c.write(line)
+	})
+}
+
+// cancel tells the worker that nobody waits for a call any more.
+func (c *Conn) cancel(id uint64, reason string) {
+	b := append([]byte(nil), `{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":`...)
+	b = strconv.AppendUint(b, id, 10)
+	if reason != "" {
+		b = append(b, `,"reason":`...)
+		b = quote(b, reason)
+	}
+	if c.modern {
+		b = append(b, `,"_meta":`...)
+		b = c.s.ownMeta(b)
+	}
+	c.post(append(b, "}}\n"...))
+}
+
+// request makes a call of the bridge's own and waits for its result. params is
+// the inside of the params object, without braces.
+func (c *Conn) request(ctx context.Context, method, params string) (*frame, error) {
+	w := c.calls.waiter()
+	if err := c.calls.add(w); err != nil {
+		return nil, err
+	}
+	defer c.calls.free(c, w)
+	defer c.calls.remove(w)
+	b := append([]byte(nil), `{"jsonrpc":"2.0","id":`...)
+	b = strconv.AppendUint(b, w.id, 10)
+	b = append(b, `,"method":"`...)
+	b = append(b, method...)
+	b = append(b, `","params":{`...)
+	b = append(b, params...)
+	if c.modern {
+		if params != "" {
+			b = append(b, ',')
+		}
+		b = append(b, `"_meta":`...)
+		b = c.s.ownMeta(b)
+	}
+	if err := c.send(append(b, "}}\n"...)); err != nil {
+		return nil, err
+	}
+	return c.wait(ctx, w)
+}
+
+// drop returns what a frame holds to the pools.
+func (c *Conn) drop(f *frame) {
+	if f == nil || f.kind == frameDead {
+		return
+	}
+	c.s.bufs.put(f.line)
+	f.line, f.err = nil, nil
+	c.calls.notes.Put(f)
+}
+
+// read is the one reader of a connection. It never waits for a client.
+func (c *Conn) read() {
+	in := lines{r: c.rwc, pool: &c.s.bufs, limit: c.s.o.Config.Limits.Line}
+	var err error
+	for {
+		var line *buffer
+		if line, err = in.next(); err != nil {
+			break
+		}
+		c.receive(line)
+	}
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, os.ErrClosed), errors.Is(err, io.ErrClosedPipe):
+		err = errors.New("the server closed its output")
+	}
+	c.calls.kill(err)
+	c.rwc.Close()
+	c.control.Wait()
+	c.s.log.Debug("worker connection ended", zap.Error(err), zap.Uint64("noise", c.noise.Load()))
+	c.s.forget(c)
+	close(c.done)
+}

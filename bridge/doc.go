@@ -1,0 +1,33 @@
+// Package bridge carries MCP between HTTP clients and stdio servers, in every
+// combination of protocol generations. There is one internal call, shaped like
+// the modern protocol; two fronts turn HTTP into it and two backs run it on a
+// worker. The fronts and the backs never meet.
+//
+//	POST /mcp                      handler.go: read, scan once, which generation?
+//	  │
+//	  ├─ 2026-07-28 ─▶ modern.go   headers agree with the body; no session
+//	  └─ older ──────▶ legacy.go   sealed session (session.go); may take questions
+//	          │
+//	          ▼
+//	        Call ──▶ hub.go        a worker from the pool (Workers.Acquire), one loop per call
+//	          │         ▲
+//	          ▼         │ frames: notification, question, final
+//	        back.go   pending.go   id and progress token become the worker's own
+//	          │         │
+//	          ▼         │
+//	     one line      lines       conn.go: a mutex on stdin ‖ one reader on stdout
+//	          └─▶ worker ┘
+//
+// A Reply is JSON when it comes alone, an event stream when a notification
+// comes before it (stream.go). Params and results stay the bytes they were:
+// scan.go validates them in one pass and reports where the few members are that
+// matter, and the rest is copied around the edits.
+//
+// Who owns what: the request's goroutine owns its Call and its response; the
+// reader of a connection owns everything that arrives from that worker and
+// never waits for a client (bounded queues, notifications are dropped first).
+// Workers are owned by whoever implements Workers.
+//
+// What this package does not do: it starts and stops no process, knows no user,
+// checks no token, Origin or Host, and decodes no result.
+package bridge

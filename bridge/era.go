@@ -1,0 +1,170 @@
+package bridge
+
+import (
+	"context"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// Protocol versions. They are dates, so the order of strings is their order.
+const (
+	modernVersion = "2026-07-28"
+	latestLegacy  = "2025-11-25"
+	noHeader      = "2025-03-26" // what a client without a version header speaks
+)
+
+// legacyVersion reports whether v is a revision the legacy front speaks.
+func legacyVersion(v string) bool {
+	return v == "2025-11-25" || v == "2025-06-18" || v == "2025-03-26"
+}
+
+// profile is what a worker is started for: the part of its key that the bridge reads.
+type profile struct {
+	legacy bool // for clients that open sessions
+	asks   asks
+}
+
+// keyOf composes the pool's key: profile, separator, principal.
+func (p profile) keyOf(who string) string {
+	if p == (profile{}) {
+		return who
+	}
+	const digits = "0123456789abcdef"
+	return "\x01l" + string(digits[p.asks&15]) + "\x01" + who
+}
+
+func splitKey(key string) (profile, string) {
+	if len(key) < 4 || !strings.HasPrefix(key, "\x01l") || key[3] != '\x01' {
+		return profile{}, key
+	}
+	return profile{legacy: true, asks: asks(max(unhex(key[2]), 0))}, key[4:]
+}
+
+// eras knows which protocol generation the server speaks. The question is put
+// to a disposable child: some servers exit on a request before initialize, and
+// a server that was asked may refuse the other generation afterwards.
+type eras struct {
+	mu      sync.Mutex
+	modern  bool
+	only    bool      // modern, and initialize was refused
+	until   time.Time // the verdict is good until then
+	probing chan struct{}
+
+	fixed   string // Config.Era
+	spawn   func(context.Context) (io.ReadWriteCloser, error)
+	log     *zap.Logger
+	meta    func([]byte) []byte
+	wait    time.Duration // for the child's answer
+	age     time.Duration // of a verdict; a stale "legacy" would never show itself
+	silence time.Duration // age of a verdict that came from no answer
+	limit   int
+	bufs    *buffers
+}
+
+// choose says which generation to speak with a fresh worker of this profile.
+func (e *eras) choose(ctx context.Context, p profile) (modern bool, err error) {
+	switch e.fixed {
+	case "modern":
+		return true, nil
+	case "legacy":
+		return false, nil
+	}
+	for {
+		e.mu.Lock()
+		if time.Now().Before(e.until) {
+			// A server of both generations serves a client of sessions best in
+			// its own language: it may ask that client while it works.
+			modern = e.modern && (!p.legacy || e.only)
+			e.mu.Unlock()
+			return modern, nil
+		}
+		busy := e.probing
+		if busy == nil {
+			e.probing = make(chan struct{})
+		}
+		e.mu.Unlock()
+		if busy == nil {
+			e.probe(ctx)
+			continue
+		}
+		select {
+		case <-busy:
+		case <-ctx.Done():
+			return false, context.Cause(ctx)
+		}
+	}
+}
+
+// probe settles the verdict, whatever happens.
+func (e *eras) probe(ctx context.Context) {
+	modern, answered := false, false
+	if e.spawn != nil {
+		modern, answered = e.ask(ctx)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.modern, e.only = modern, false
+	age := e.silence
+	if answered {
+		age = e.age
+	}
+	e.until = time.Now().Add(age)
+	close(e.probing)
+	e.probing = nil
+	e.log.Debug("settled the protocol generation", zap.Bool("modern", modern), zap.Bool("answered", answered))
+}
+
+// refused notes that the server turned out not to speak what it was opened in.
+func (e *eras) refused(modern bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if modern {
+		e.until = time.Time{}
+	} else {
+		e.only = true
+	}
+}
+
+// ask starts a child and sends server/discover (MCP 2026-07-28, versioning):
+// a result, or the error that lists modern versions, is modern; any other
+// error, silence, and the child's end are legacy.
+func (e *eras) ask(ctx context.Context) (modern, answered bool) {
+	ctx, cancel := context.WithTimeout(ctx, e.wait)
+	defer cancel()
+	rwc, err := e.spawn(ctx)
+	if err != nil {
+		e.log.Warn("cannot start a child to ask for its protocol generation", zap.Error(err))
+		return false, false
+	}
+	stop := context.AfterFunc(ctx, func() { rwc.Close() })
+	defer rwc.Close()
+	defer stop()
+	line := append([]byte(nil), `{"jsonrpc":"2.0","id":1,"method":"server/discover","params":{"_meta":`...)
+	line = append(e.meta(line), "}}\n"...)
+	if _, err := rwc.Write(line); err != nil {
+		return false, ctx.Err() == nil
+	}
+	in := lines{r: rwc, pool: e.bufs, limit: e.limit}
+	var env envelope
+	for {
+		got, err := in.next()
+		if err != nil {
+			return false, ctx.Err() == nil
+		}
+		if env.scan(got.b) != nil {
+			continue
+		}
+		switch env.kind {
+		case kindResult:
+			return strings.Contains(string(env.rVersions.of(got.b)), `"`+modernVersion+`"`), true
+		case kindError:
+			data := env.fAux.of(got.b)
+			is := string(env.fCode.of(got.b)) == "-32022" && strings.Contains(string(data), `"`+modernVersion+`"`)
+			return is, true
+		}
+	}
+}

@@ -1,0 +1,148 @@
+package bridge
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// features are the capabilities the bridge decides by.
+type features uint16
+
+const (
+	hasTools features = 1 << iota
+	hasPrompts
+	hasResources
+	hasCompletions
+	hasLogging
+	hasSubscribe
+	hasToolsChanged
+	hasPromptsChanged
+	hasResourcesChanged
+)
+
+// identity is what a server said of itself at its first handshake. It is
+// immutable; initialize and server/discover are answered from it.
+type identity struct {
+	at           time.Time
+	modern       bool
+	version      string
+	has          features
+	info         []byte // raw
+	instructions []byte // raw, nil when there are none
+	forLegacy    []byte // capabilities as published to sessions
+	forModern    []byte
+}
+
+// newIdentity reads the result of initialize or server/discover.
+func newIdentity(b []byte, e *envelope, modern, private bool) (*identity, error) {
+	id := &identity{at: time.Now(), modern: modern, version: modernVersion}
+	if !modern {
+		id.version = string(text(e.rVersion.of(b)))
+		if id.version == "" || id.version >= modernVersion {
+			return nil, errors.New("the server answered initialize without a version it could mean")
+		}
+	}
+	info := e.rInfo
+	if modern && e.rServer.ok() {
+		info = e.rServer
+	}
+	id.info = append([]byte(nil), info.of(b)...)
+	if !info.isObj(b) {
+		id.info = []byte(`{"name":"unknown","version":"0"}`)
+	}
+	if e.rInstructions.isStr(b) {
+		id.instructions = append([]byte(nil), e.rInstructions.of(b)...)
+	}
+	caps := []byte("{}")
+	if e.rCaps.isObj(b) {
+		caps = e.rCaps.of(b)
+	}
+	return id, id.publish(caps, private)
+}
+
+// publish computes the capabilities each kind of client is shown: the server's
+// own minus what cannot be honoured. Unknown ones are passed on.
+func (id *identity) publish(raw []byte, private bool) error {
+	var caps map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &caps); err != nil {
+		return fmt.Errorf("cannot read the server's capabilities: %w", err)
+	}
+	id.note(caps)
+	delete(caps, "tasks") // bound to one worker and one person
+	if ext, ok := caps["extensions"]; ok {
+		var all map[string]json.RawMessage
+		if json.Unmarshal(ext, &all) == nil {
+			delete(all, "io.modelcontextprotocol/tasks")
+			caps["extensions"], _ = json.Marshal(all)
+		}
+	}
+	if !private {
+		delete(caps, "logging") // a log line could be anyone's
+	}
+	var err error
+	if id.forLegacy, err = json.Marshal(caps); err != nil {
+		return fmt.Errorf("cannot publish the server's capabilities: %w", err)
+	}
+	id.forModern = id.forLegacy
+	return nil
+}
+
+func (id *identity) note(caps map[string]json.RawMessage) {
+	sub := func(name string, base, changed features) {
+		raw, ok := caps[name]
+		if !ok {
+			return
+		}
+		id.has |= base
+		var s struct {
+			ListChanged bool `json:"listChanged"`
+			Subscribe   bool `json:"subscribe"`
+		}
+		_ = json.Unmarshal(raw, &s)
+		if s.ListChanged {
+			id.has |= changed
+		}
+		if s.Subscribe {
+			id.has |= hasSubscribe
+		}
+	}
+	sub("tools", hasTools, hasToolsChanged)
+	sub("prompts", hasPrompts, hasPromptsChanged)
+	sub("resources", hasResources, hasResourcesChanged)
+	sub("completions", hasCompletions, 0)
+	sub("logging", hasLogging, 0)
+	if !id.modern && id.version < "2025-03-26" {
+		id.has |= hasCompletions // the capability did not exist yet
+	}
+}
+
+// initializeResult appends the inside of the result for a session client.
+func (id *identity) initializeResult(dst []byte, version string) []byte {
+	dst = append(dst, `{"protocolVersion":"`...)
+	dst = append(dst, version...)
+	dst = append(dst, `","capabilities":`...)
+	dst = append(dst, id.forLegacy...)
+	dst = append(dst, `,"serverInfo":`...)
+	dst = append(dst, id.info...)
+	if id.instructions != nil {
+		dst = append(dst, `,"instructions":`...)
+		dst = append(dst, id.instructions...)
+	}
+	return append(dst, '}')
+}
+
+// discoverResult appends the result of server/discover. Only modern versions
+// are listed: a legacy one is reached by initialize, not by choosing it here.
+func (id *identity) discoverResult(dst []byte) []byte {
+	dst = append(dst, `{"resultType":"complete","supportedVersions":["`+modernVersion+`"],"capabilities":`...)
+	dst = append(dst, id.forModern...)
+	if id.instructions != nil {
+		dst = append(dst, `,"instructions":`...)
+		dst = append(dst, id.instructions...)
+	}
+	dst = append(dst, `,"ttlMs":0,"cacheScope":"private","_meta":{"`+metaServer+`":`...)
+	dst = append(dst, id.info...)
+	return append(dst, "}}"...)
+}

@@ -1,0 +1,196 @@
+package bridge
+
+import (
+	"bytes"
+	"sync"
+	"time"
+)
+
+// live is what a session has at the moment: calls in flight, a log level, resource
+// subscriptions. A session with none of these has no entry.
+type live struct {
+	calls []inflight
+	logs  level
+	subs  map[string]*held
+	last  time.Time
+}
+
+// inflight is a call that notifications/cancelled may name by the client's id.
+type inflight struct {
+	id []byte
+	x  *exchange
+}
+
+const (
+	liveShards = 16
+	// maxSticky bounds the sessions per shard that keep a level or
+	// subscriptions between requests; the one idle for longest loses them.
+	maxSticky = 512
+	maxSubs   = 64 // resource subscriptions of one session
+)
+
+type liveShard struct {
+	mu sync.Mutex
+	m  map[sid]*live
+}
+
+type liveSessions [liveShards]liveShard
+
+func (l *liveSessions) shard(id sid) *liveShard { return &l[id[0]%liveShards] }
+
+// of returns the entry of a session, made if need be. Under the shard's lock.
+func (h *liveShard) of(id sid) *live {
+	v := h.m[id]
+	if v == nil {
+		if h.m == nil {
+			h.m = map[sid]*live{}
+		}
+		v = &live{}
+		h.m[id] = v
+	}
+	return v
+}
+
+// settle removes an entry that holds nothing. Under the shard's lock.
+func (h *liveShard) settle(id sid, v *live) {
+	if len(v.calls) == 0 && v.logs == 0 && len(v.subs) == 0 {
+		delete(h.m, id)
+	}
+}
+
+// enter notes a call and returns the session's log level.
+func (l *liveSessions) enter(id sid, x *exchange) level {
+	h := l.shard(id)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	v := h.of(id)
+	v.calls = append(v.calls, inflight{x.id, x})
+	v.last = time.Now()
+	return v.logs
+}
+
+// leave forgets a call; afterwards nobody can abort it.
+func (l *liveSessions) leave(id sid, x *exchange) {
+	h := l.shard(id)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	v := h.m[id]
+	if v == nil {
+		return
+	}
+	for i := range v.calls {
+		if v.calls[i].x == x {
+			last := len(v.calls) - 1
+			v.calls[i] = v.calls[last]
+			v.calls[last] = inflight{}
+			v.calls = v.calls[:last]
+			break
+		}
+	}
+	h.settle(id, v)
+}
+
+// abort cancels the session's call with the client's id.
+func (l *liveSessions) abort(id sid, call []byte, reason string) {
+	h := l.shard(id)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if v := h.m[id]; v != nil {
+		for _, c := range v.calls {
+			if bytes.Equal(c.id, call) {
+				c.x.stop(reason)
+			}
+		}
+	}
+}
+
+// setLevel keeps a session's log level between its requests.
+func (l *liveSessions) setLevel(id sid, to level) {
+	h := l.shard(id)
+	h.mu.Lock()
+	var gone []*held
+	v := h.of(id)
+	v.logs, v.last = to, time.Now()
+	gone = h.evict(v)
+	h.settle(id, v)
+	h.mu.Unlock()
+	end(gone)
+}
+
+func (l *liveSessions) level(id sid) level {
+	h := l.shard(id)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if v := h.m[id]; v != nil {
+		return v.logs
+	}
+	return 0
+}
+
+// evict takes the sticky state of the session idle for longest when there are
+// too many, never that of keep. Under the shard's lock; the caller ends what it returns.
+func (h *liveShard) evict(keep *live) []*held {
+	if len(h.m) <= maxSticky {
+		return nil
+	}
+	var oldest *live
+	var at sid
+	for id, v := range h.m {
+		if v != keep && len(v.calls) == 0 && (oldest == nil || v.last.Before(oldest.last)) {
+			oldest, at = v, id
+		}
+	}
+	if oldest == nil {
+		return nil
+	}
+	delete(h.m, at)
+	return oldest.holds()
+}
+
+func (v *live) holds() []*held {
+	var out []*held
+	for _, s := range v.subs {
+		out = append(out, s)
+	}
+	return out
+}
+
+// end drops everything of a session, its calls included.
+func (l *liveSessions) end(id sid) {
+	h := l.shard(id)
+	h.mu.Lock()
+	v := h.m[id]
+	var gone []*held
+	if v != nil {
+		for _, c := range v.calls {
+			c.x.stop("the session was ended")
+		}
+		gone = v.holds()
+		v.subs, v.logs = nil, 0
+		h.settle(id, v)
+	}
+	h.mu.Unlock()
+	end(gone)
+}
+
+// endAll drops the subscriptions of all sessions.
+func (l *liveSessions) endAll() {
+	for i := range l {
+		h := &l[i]
+		h.mu.Lock()
+		var gone []*held
+		for id, v := range h.m {
+			gone = append(gone, v.holds()...)
+			v.subs = nil
+			h.settle(id, v)
+		}
+		h.mu.Unlock()
+		end(gone)
+	}
+}
+
+func end(gone []*held) {
+	for _, s := range gone {
+		s.release()
+	}
+}

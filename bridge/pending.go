@@ -1,0 +1,196 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+// queued is how many frames may wait for one call. When only one place is left
+// it is kept for the final frame: a slow client loses notifications, not its answer.
+const queued = 64
+
+type frameKind uint8
+
+const (
+	frameNote     frameKind = iota // a notification of the worker for this call
+	frameQuestion                  // a request of the worker, to be answered by the client
+	frameFinal                     // the response
+	frameDead                      // the connection ended; err says why
+)
+
+// frame is one thing the reader hands to a waiting call. line is owned by the receiver.
+type frame struct {
+	kind frameKind
+	line *buffer
+	env  envelope
+	err  error
+}
+
+// waiter is one call waiting on one connection. The reader sends, under the
+// lock of pending; the owner receives.
+type waiter struct {
+	id     uint64
+	frames chan *frame
+	abort  chan string // the client's notifications/cancelled, with its reason
+	timer  *time.Timer
+
+	// set before the call is registered, read by the reader under the lock
+	asks     asks // questions this call's client can be asked
+	logs     level
+	progress bool
+}
+
+var errTooMany = errors.New("too many calls are waiting for this worker")
+
+// maxPending bounds the calls in flight on one worker.
+const maxPending = 4096
+
+// pending are the calls in flight on one connection, by the id the worker knows.
+type pending struct {
+	mu    sync.Mutex
+	calls map[uint64]*waiter
+	next  uint64
+	dead  error // set once, when the connection has ended
+	pool  sync.Pool
+	notes sync.Pool // frames
+}
+
+func (p *pending) waiter() *waiter {
+	if w, ok := p.pool.Get().(*waiter); ok {
+		return w
+	}
+	t := time.NewTimer(time.Hour)
+	t.Stop()
+	return &waiter{frames: make(chan *frame, queued), abort: make(chan string, 1), timer: t}
+}
+
+// free returns a waiter that remove took out; nobody can send to it any more.
+func (p *pending) free(c *Conn, w *waiter) {
+	w.timer.Stop()
+	for {
+		select {
+		case f := <-w.frames:
+			c.drop(f)
+			continue
+		case <-w.abort:
+			continue
+		default:
+		}
+		break
+	}
+	w.asks, w.logs, w.progress = 0, 0, false
+	p.pool.Put(w)
+}
+
+func (p *pending) frame() *frame {
+	if f, ok := p.notes.Get().(*frame); ok {
+		return f
+	}
+	return &frame{}
+}
+
+// add registers w under a fresh id.
+func (p *pending) add(w *waiter) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.dead != nil {
+		return p.dead
+	}
+	if len(p.calls) >= maxPending {
+		return errTooMany
+	}
+	p.next++
+	w.id = p.next
+	p.calls[w.id] = w
+	return nil
+}
+
+func (p *pending) remove(w *waiter) {
+	p.mu.Lock()
+	delete(p.calls, w.id)
+	p.mu.Unlock()
+}
+
+// deliver sends f to the call with this id and reports whether it was taken.
+// A final frame ends the call: a second answer to the same id finds nobody.
+func (p *pending) deliver(id uint64, f *frame) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w := p.calls[id]
+	if w == nil {
+		return false
+	}
+	if f.kind == frameFinal {
+		delete(p.calls, id)
+		w.frames <- f // the reader is the only sender and always leaves one place
+		return true
+	}
+	return w.offer(f)
+}
+
+// offer queues a frame that may be dropped. Only under the lock of pending.
+func (w *waiter) offer(f *frame) bool {
+	if len(w.frames) >= queued-1 {
+		return false
+	}
+	w.frames <- f
+	return true
+}
+
+// newest finds the most recent call that want accepts and sends f to it: what a
+// worker says without naming a call belongs, at best, to the last one.
+func (p *pending) newest(f *frame, want func(*waiter) bool) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var best *waiter
+	for _, w := range p.calls {
+		if (best == nil || w.id > best.id) && want(w) {
+			best = w
+		}
+	}
+	return best != nil && best.offer(f)
+}
+
+// kill ends every call with err and refuses new ones.
+func (p *pending) kill(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.dead = err
+	for id, w := range p.calls {
+		delete(p.calls, id)
+		w.frames <- &frame{kind: frameDead, err: err}
+	}
+}
+
+func (p *pending) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.calls)
+}
+
+// reason is why the connection ended, nil while it lives.
+func (p *pending) reason() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.dead
+}
+
+// wait returns the final frame of a call the bridge itself made.
+func (c *Conn) wait(ctx context.Context, w *waiter) (*frame, error) {
+	for {
+		select {
+		case f := <-w.frames:
+			switch f.kind {
+			case frameFinal:
+				return f, nil
+			case frameDead:
+				return nil, f.err
+			}
+			c.drop(f)
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
