@@ -27,7 +27,11 @@ try {
   const trail = [];
   let shots = 0;
   page.on('framenavigated', (f) => { if (f === page.mainFrame()) trail.push(new URL(f.url()).origin + new URL(f.url()).pathname); });
-  page.on('console', (m) => { if (m.type() === 'error') console.log('console:', m.text()); });
+  // A page of ours that breaks its own content security policy, or wants what is not there, says so here.
+  page.on('console', (m) => {
+    const from = m.location().url || page.url();
+    if (m.type() === 'error' && from.startsWith(issuer) && !from.endsWith('/favicon.ico')) console.log('console:', m.text(), from);
+  });
   const picture = async (name) => { if (env.MCPD_TEST_SHOTS) await page.screenshot({ path: `${env.MCPD_TEST_SHOTS}/${++shots}-${name}.png`, fullPage: true }); };
 
   await page.goto(url, { waitUntil: 'domcontentloaded' });
