@@ -19,8 +19,8 @@ import (
 type Conn struct {
 	s       *Server
 	rwc     io.ReadWriteCloser
-	key     string // what the worker was started for, "" when nobody said
-	asked   asks   // questions the worker was told it may ask
+	lent    atomic.Pointer[string] // the key it serves, nil until somebody says
+	asked   asks                   // questions the worker was told it may ask
 	modern  bool
 	ident   *identity
 	calls   pending
@@ -32,7 +32,8 @@ type Conn struct {
 	wmu   sync.Mutex // guards stdin: one whole line at a time
 	until time.Time  // the write deadline that is set
 
-	subs subscriptions
+	level atomic.Uint32 // the log level a legacy worker was told, 0 for none
+	subs  subscriptions
 }
 
 // keyed may be implemented by the pipes: the key the worker was started for.
@@ -48,10 +49,12 @@ type writeDeadliner interface{ SetWriteDeadline(time.Time) error }
 func (s *Server) Open(ctx context.Context, rwc io.ReadWriteCloser) (*Conn, error) {
 	c := &Conn{s: s, rwc: rwc, done: make(chan struct{})}
 	c.calls.calls = map[uint64]*waiter{}
+	var p profile
 	if k, ok := rwc.(keyed); ok {
-		c.key = k.Key()
+		key := k.Key()
+		c.lentFor(key)
+		p = s.profileOf(key)
 	}
-	p := s.profileOf(c.key)
 	modern, err := s.era.choose(ctx, p)
 	if err != nil {
 		rwc.Close()
@@ -72,6 +75,13 @@ func (s *Server) Open(ctx context.Context, rwc io.ReadWriteCloser) (*Conn, error
 	s.learn(c.ident)
 	c.watchLists(ctx)
 	return c, nil
+}
+
+// lentFor notes whom the worker serves; the first word stands.
+func (c *Conn) lentFor(key string) {
+	if c.lent.Load() == nil {
+		c.lent.CompareAndSwap(nil, &key)
+	}
 }
 
 // Close asks the worker's owner to stop it. Waiting calls fail with its reason.

@@ -194,3 +194,51 @@ func end(gone []*held) {
 		s.release()
 	}
 }
+
+// keep notes a subscription of a session; ok is false when it has too many.
+// What it returns is to be ended by the caller.
+func (l *liveSessions) keep(id sid, s *held) (gone []*held, ok bool) {
+	h := l.shard(id)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	v := h.of(id)
+	if old := v.subs[s.uri]; old != nil {
+		gone = append(gone, old)
+	} else if len(v.subs) >= maxSubs {
+		return nil, false
+	}
+	if v.subs == nil {
+		v.subs = map[string]*held{}
+	}
+	v.subs[s.uri], v.last = s, time.Now()
+	return append(gone, h.evict(v)...), true
+}
+
+// take removes a subscription of a session.
+func (l *liveSessions) take(id sid, uri string) *held {
+	h := l.shard(id)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	v := h.m[id]
+	if v == nil {
+		return nil
+	}
+	s := v.subs[uri]
+	delete(v.subs, uri)
+	h.settle(id, v)
+	return s
+}
+
+// uris are the resources a session subscribed to.
+func (l *liveSessions) uris(id sid) map[string]bool {
+	h := l.shard(id)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	out := map[string]bool{}
+	if v := h.m[id]; v != nil {
+		for u := range v.subs {
+			out[u] = true
+		}
+	}
+	return out
+}

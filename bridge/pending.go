@@ -37,9 +37,8 @@ type waiter struct {
 	timer  *time.Timer
 
 	// set before the call is registered, read by the reader under the lock
-	asks     asks // questions this call's client can be asked
-	logs     level
-	progress bool
+	asks asks // questions this call's client can be asked
+	logs level
 }
 
 var errTooMany = errors.New("too many calls are waiting for this worker")
@@ -80,7 +79,7 @@ func (p *pending) free(c *Conn, w *waiter) {
 		}
 		break
 	}
-	w.asks, w.logs, w.progress = 0, 0, false
+	w.asks, w.logs = 0, 0
 	p.pool.Put(w)
 }
 

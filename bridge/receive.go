@@ -95,12 +95,16 @@ func (c *Conn) notice(f *frame) bool {
 	return false
 }
 
-// owner is the principal this worker serves, or everyone.
+// owner is the principal this worker serves, everyone, or nobody yet.
 func (c *Conn) owner() audience {
 	if !c.s.private() {
 		return audience{all: true}
 	}
-	_, who := splitKey(c.key)
+	key := c.lent.Load()
+	if key == nil {
+		return audience{none: true}
+	}
+	_, who := splitKey(*key)
 	return audience{who: who}
 }
 

@@ -16,7 +16,6 @@ type span struct{ s, e int }
 
 func (p span) ok() bool            { return p.e > 0 }
 func (p span) of(b []byte) []byte  { return b[p.s:p.e] }
-func (p span) shift(n int) span    { return span{p.s - n, p.e - n} }
 func (p span) isObj(b []byte) bool { return p.ok() && b[p.s] == '{' }
 func (p span) isStr(b []byte) bool { return p.ok() && b[p.s] == '"' }
 

@@ -1,0 +1,240 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Call is one request, shaped like the modern protocol whichever front made
+// it. Params stay the client's bytes.
+type Call struct {
+	method method
+	body   []byte
+	env    *envelope
+
+	Modern    bool   // which front
+	Principal string // opaque; "" is anonymous
+	Client    Client
+	Logs      level  // 0: no log messages for this call
+	Progress  []byte // the client's progress token, raw, nil if none
+	Answers   []byte // inputResponses, raw: set by a front that asked itself
+	State     []byte // requestState, raw: likewise
+}
+
+// Client is what the other end said of itself: per session or per request.
+type Client struct {
+	Version string
+	Info    []byte // raw, nil if unknown
+	Caps    []byte // raw, nil if unknown
+	asks    asks
+}
+
+// Reply is how a call ended: a result, input required, or an error. A result
+// that asks for input has InputRequests or State.
+type Reply struct {
+	conn  *Conn
+	frame *frame // the worker's response, nil if fault or gone
+	fault *fault
+	gone  bool // cancelled: nobody is to be told anything more
+}
+
+// InputRequests is the raw object of questions, nil if the call is complete.
+func (r *Reply) InputRequests() []byte {
+	if !r.asking() || !r.frame.env.rInputs.isObj(r.frame.line.b) {
+		return nil
+	}
+	return r.frame.env.rInputs.of(r.frame.line.b)
+}
+
+// State is the raw requestState to give back with the answers, or nil.
+func (r *Reply) State() []byte {
+	if !r.asking() || !r.frame.env.rState.ok() {
+		return nil
+	}
+	return r.frame.env.rState.of(r.frame.line.b)
+}
+
+func (r *Reply) asking() bool {
+	if r.frame == nil || r.frame.env.kind != kindResult {
+		return false
+	}
+	t := r.frame.env.rType.value
+	return t.ok() && string(t.of(r.frame.line.b)) == `"input_required"`
+}
+
+func (r *Reply) free() {
+	if r.frame != nil {
+		r.conn.drop(r.frame)
+		r.frame = nil
+	}
+}
+
+// maxStarts bounds how often a call that was never written is offered to
+// another worker because its own had just died.
+const maxStarts = 3
+
+// run finds a worker and makes the call on it.
+func (x *exchange) run(ctx context.Context, call *Call) Reply {
+	for n := 1; ; n++ {
+		c, release, err := x.s.acquire(ctx, call.profile(x.s), call.Principal)
+		if err != nil {
+			if ctx.Err() != nil {
+				return Reply{gone: true}
+			}
+			return Reply{fault: refusal(err)}
+		}
+		if f := call.refused(c); f != nil {
+			release()
+			return Reply{fault: f}
+		}
+		if call.Modern && call.method.tool {
+			if f := x.mirrored(ctx, c); f != nil {
+				release()
+				return Reply{fault: f}
+			}
+		}
+		r, again := x.runOn(ctx, c, call)
+		release()
+		if !again || n == maxStarts {
+			return r
+		}
+	}
+}
+
+// profile is what kind of worker this call wants.
+func (call *Call) profile(s *Server) profile {
+	if call.Modern || !s.private() || call.Client.asks == 0 {
+		return profile{}
+	}
+	return profile{legacy: true, asks: call.Client.asks}
+}
+
+// refused answers for a worker what it cannot do, without asking it.
+func (call *Call) refused(c *Conn) *fault {
+	if call.Modern && call.method.needs != 0 && c.ident.has&call.method.needs == 0 {
+		return &fault{404, codeNoMethod, "this server does not offer " + call.method.name, nil}
+	}
+	return nil
+}
+
+// runOn makes the call on one worker. again: nothing was written, the worker
+// is dead, another may be tried.
+func (x *exchange) runOn(ctx context.Context, c *Conn, call *Call) (r Reply, again bool) {
+	w := c.calls.waiter()
+	if x.front != nil {
+		w.asks = x.front.askable()
+	}
+	w.logs = call.Logs
+	if !call.Modern {
+		w.logs = max(w.logs, 1) // older servers log unasked
+	}
+	if call.Logs != 0 {
+		c.ensureLevel(call.Logs)
+	}
+	if err := c.calls.add(w); err != nil {
+		c.calls.free(c, w)
+		return Reply{fault: refusal(err)}, !errors.Is(err, errTooMany)
+	}
+	defer c.calls.free(c, w)
+	defer c.calls.remove(w)
+	line := x.s.bufs.get()
+	line.b = c.appendLine(line.b, call, w.id)
+	err := c.send(line.b)
+	x.s.bufs.put(line)
+	if err != nil {
+		return Reply{fault: refusal(err)}, false
+	}
+	x.s.stats.calls.Add(1)
+	return x.await(ctx, c, w, call), false
+}
+
+// await is the loop of one call: it ends with the worker's answer, its death,
+// the client's cancellation, or the limit.
+func (x *exchange) await(ctx context.Context, c *Conn, w *waiter, call *Call) Reply {
+	now := time.Now()
+	limit := now.Add(x.s.o.Config.Limits.Call)
+	w.timer.Reset(x.s.pause(now, limit))
+	gone := ctx.Done()
+	for {
+		select {
+		case f := <-w.frames:
+			switch f.kind {
+			case frameFinal:
+				return Reply{conn: c, frame: f}
+			case frameDead:
+				return Reply{fault: refusal(f.err)}
+			case frameNote:
+				x.note(f, call)
+				c.drop(f)
+			case frameQuestion:
+				x.front.ask(c, f)
+				limit = time.Now().Add(x.s.answerTimeout)
+			}
+		case a := <-x.answers:
+			x.front.answered(c, a)
+			limit = time.Now().Add(x.s.o.Config.Limits.Call)
+		case reason := <-x.abort:
+			c.cancel(w.id, reason)
+			return Reply{gone: true}
+		case <-gone:
+			if call.Modern { // closing the stream is the cancellation (MCP 2026-07-28)
+				c.cancel(w.id, "the client went away")
+				return Reply{gone: true}
+			}
+			// In a session it is not (MCP 2025-11-25, transports); but the slot is freed in the end.
+			gone, x.gone = nil, true
+			limit = earlier(limit, time.Now().Add(x.s.grace))
+			w.timer.Reset(x.s.pause(time.Now(), limit))
+		case <-x.s.halt:
+			c.cancel(w.id, "mcpd is stopping")
+			return Reply{fault: errStopping}
+		case now := <-w.timer.C:
+			if !now.Before(limit) {
+				c.cancel(w.id, "timed out")
+				return Reply{gone: x.gone, fault: x.s.timedOut()}
+			}
+			x.keepAlive()
+			w.timer.Reset(x.s.pause(now, limit))
+		}
+		if x.gone && call.Modern {
+			c.cancel(w.id, "the client went away")
+			return Reply{gone: true}
+		}
+	}
+}
+
+// ensureLevel makes a legacy worker log at least this much. Who wants less is
+// not shown the rest.
+func (c *Conn) ensureLevel(want level) {
+	if c.modern || c.ident.has&hasLogging == 0 {
+		return
+	}
+	for {
+		now := c.level.Load()
+		if now != 0 && level(now) <= want {
+			return
+		}
+		if c.level.CompareAndSwap(now, uint32(want)) {
+			break
+		}
+	}
+	// The answer to id 0 finds nobody.
+	_ = c.write([]byte(`{"jsonrpc":"2.0","id":0,"method":"logging/setLevel","params":{"level":"` + want.String() + `"}}` + "\n"))
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// pause is how long to wait before the next keep-alive or the limit.
+func (s *Server) pause(now, limit time.Time) time.Duration {
+	return max(min(s.keepAlive, limit.Sub(now)), 0)
+}
+
+func (s *Server) timedOut() *fault {
+	return internal("the server did not answer within " + s.o.Config.Limits.Call.String() + "; the call was cancelled")
+}

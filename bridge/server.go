@@ -1,0 +1,271 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// Workers lends out connections. key is opaque to it: calls with equal keys
+// may be given the same worker, calls with different keys never are. release
+// is called once per Acquire; the connection may die at any time before that.
+// The text of an error is for people; an error with a method
+// RetryAfter() time.Duration says when it is worth trying again.
+type Workers interface {
+	Acquire(ctx context.Context, key string) (c *Conn, release func(), err error)
+}
+
+// Options are what a Server is made of.
+type Options struct {
+	Name    string // of the server, in logs and bound into session ids
+	Config  Config
+	Workers Workers
+
+	// Principal says who is calling: an opaque id, "" for anonymous. nil: everyone is anonymous.
+	Principal func(*http.Request) string
+	// Spawn starts a disposable child, to be asked which protocol generation
+	// it speaks; closing it ends it. nil: with era = "auto" every server is legacy.
+	Spawn func(ctx context.Context) (io.ReadWriteCloser, error)
+
+	Sealer  Sealer // of session ids
+	Logger  *zap.Logger
+	Version string // of mcpd, told to the servers
+
+	// Observe is called at the end of every request, on its goroutine. Optional.
+	Observe func(CallRecord)
+}
+
+// CallRecord is what one request was, for the access log.
+type CallRecord struct {
+	Context   context.Context // of the request
+	Method    string          // JSON-RPC method, or "GET", "DELETE", "batch"
+	Tool      string          // tools/call: the tool's name
+	Version   string          // protocol version spoken with the client
+	Client    string          // what the client calls itself
+	Principal string
+	Status    int // HTTP
+	Code      int // of a JSON-RPC error, 0 if none
+	Duration  time.Duration
+}
+
+// Stats are counts since the Server was made.
+type Stats struct {
+	Calls   uint64 // calls written to a worker
+	Noise   uint64 // lines of workers that were no message
+	Streams int    // open now: listens and session streams
+	Workers int    // connections open now
+	Pending int    // calls waiting for a worker's answer now
+}
+
+// Server is one MCP server as its HTTP clients see it. It is an http.Handler
+// for the path /mcp and safe for concurrent use.
+type Server struct {
+	o     Options
+	log   *zap.Logger
+	bound []byte // associated data of session ids
+
+	bufs      buffers
+	exchanges sync.Pool
+	era       eras
+	ident     atomic.Pointer[identity]
+	schemas   schemas
+	live      liveSessions
+	denied    denyList
+	watch     watch
+	questions questions
+
+	mu    sync.Mutex
+	conns map[*Conn]struct{}
+
+	active   atomic.Int64
+	stopping atomic.Bool
+	closing  chan struct{} // streams end
+	halt     chan struct{} // calls end
+	idle     chan struct{} // the last request has ended, after closing
+	once     sync.Once
+	idleOnce sync.Once
+	stats    struct{ calls, noise atomic.Uint64 }
+
+	// Delays, with defaults; tests set them before the first request.
+	keepAlive     time.Duration // between comments on a silent stream
+	writeTimeout  time.Duration // of one write, to a client or a worker
+	grace         time.Duration // a session's call goes on after its client left
+	answerTimeout time.Duration // for a client to answer a question
+	identityAge   time.Duration
+}
+
+var errStopping = internal("this server is being stopped or replaced; try again")
+
+// New returns a Server, or an error that names every option that is wrong.
+func New(o Options) (*Server, error) {
+	if err := o.Config.Validate(); err != nil {
+		return nil, err
+	}
+	if o.Workers == nil || o.Sealer == nil {
+		return nil, errors.New("cannot bridge without workers and a sealer")
+	}
+	if o.Logger == nil {
+		o.Logger = zap.NewNop()
+	}
+	if o.Principal == nil {
+		o.Principal = func(*http.Request) string { return "" }
+	}
+	s := &Server{
+		o:             o,
+		log:           o.Logger.With(zap.String("server", o.Name)),
+		bound:         []byte("mcpd session\x00" + o.Name),
+		conns:         map[*Conn]struct{}{},
+		closing:       make(chan struct{}),
+		halt:          make(chan struct{}),
+		idle:          make(chan struct{}),
+		keepAlive:     15 * time.Second,
+		writeTimeout:  20 * time.Second,
+		grace:         30 * time.Second,
+		answerTimeout: 10 * time.Minute,
+		identityAge:   time.Hour,
+	}
+	s.era = eras{
+		fixed: o.Config.Era, spawn: o.Spawn, log: s.log, meta: s.ownMeta,
+		wait: 10 * time.Second, age: 24 * time.Hour, silence: 10 * time.Minute,
+		limit: o.Config.Limits.Line, bufs: &s.bufs,
+	}
+	if o.Config.Era != "auto" {
+		s.era.fixed = o.Config.Era
+	}
+	return s, nil
+}
+
+// Stats returns the counts.
+func (s *Server) Stats() Stats {
+	st := Stats{Calls: s.stats.calls.Load(), Noise: s.stats.noise.Load(), Streams: s.watch.count()}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st.Workers = len(s.conns)
+	for c := range s.conns {
+		st.Pending += c.calls.count()
+	}
+	return st
+}
+
+// Close refuses new requests, ends streams at once, waits for calls until
+// ctx's deadline and then ends them, and at last closes the workers'
+// connections and waits for their readers. It returns ctx's error if calls had
+// to be ended.
+func (s *Server) Close(ctx context.Context) error {
+	var err error
+	s.once.Do(func() {
+		s.stopping.Store(true)
+		close(s.closing)
+		s.live.endAll()
+		s.leave(s.active.Add(1))
+		select {
+		case <-s.idle:
+		case <-ctx.Done():
+			err = fmt.Errorf("cannot wait for the calls in flight: %w", context.Cause(ctx))
+		}
+		close(s.halt)
+		s.mu.Lock()
+		var open []*Conn
+		for c := range s.conns {
+			open = append(open, c)
+		}
+		s.mu.Unlock()
+		for _, c := range open {
+			c.rwc.Close()
+		}
+		for _, c := range open {
+			select {
+			case <-c.done:
+			case <-ctx.Done():
+			}
+		}
+	})
+	return err
+}
+
+// enter counts a request in; false: the server is closing.
+func (s *Server) enter() bool {
+	s.active.Add(1)
+	if s.stopping.Load() {
+		s.leave(s.active.Load())
+		return false
+	}
+	return true
+}
+
+// leave counts a request out and says so when it was the last.
+func (s *Server) leave(int64) {
+	if s.active.Add(-1) == 0 && s.stopping.Load() {
+		s.idleOnce.Do(func() { close(s.idle) })
+	}
+}
+
+// private reports whether a worker serves one person.
+func (s *Server) private() bool { return s.o.Config.Isolation != "shared" }
+
+// profileOf reads the profile of a worker's key; in shared isolation there is none.
+func (s *Server) profileOf(key string) profile {
+	if !s.private() {
+		return profile{}
+	}
+	p, _ := splitKey(key)
+	return p
+}
+
+// acquire borrows a worker of the caller's, or of everyone.
+func (s *Server) acquire(ctx context.Context, p profile, who string) (*Conn, func(), error) {
+	key := ""
+	if s.private() {
+		key = p.keyOf(who)
+	}
+	c, release, err := s.o.Workers.Acquire(ctx, key)
+	if err != nil {
+		return nil, nil, err
+	}
+	c.lentFor(key)
+	return c, release, nil
+}
+
+// adopt registers a connection; false: the server is closing.
+func (s *Server) adopt(c *Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopping.Load() {
+		return false
+	}
+	s.conns[c] = struct{}{}
+	return true
+}
+
+func (s *Server) forget(c *Conn) {
+	s.mu.Lock()
+	delete(s.conns, c)
+	s.mu.Unlock()
+}
+
+// learn keeps the identity for initialize and server/discover.
+func (s *Server) learn(id *identity) { s.ident.Store(id) }
+
+// identity returns who the server is: as it said last, or by borrowing a
+// worker when that is long ago or never was.
+func (s *Server) identity(ctx context.Context, who string) (*identity, error) {
+	if id := s.ident.Load(); id != nil && time.Since(id.at) < s.identityAge {
+		return id, nil
+	}
+	c, release, err := s.acquire(ctx, profile{}, who)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	fresh := *c.ident
+	fresh.at = time.Now()
+	s.learn(&fresh)
+	return &fresh, nil
+}

@@ -1,0 +1,168 @@
+package bridge
+
+import (
+	"errors"
+	"strings"
+	"sync"
+)
+
+// lists is a set of lists whose changes are announced.
+type lists uint8
+
+const (
+	listTools lists = 1 << iota
+	listPrompts
+	listResources
+)
+
+func (l lists) method() string {
+	switch l {
+	case listTools:
+		return "notifications/tools/list_changed"
+	case listPrompts:
+		return "notifications/prompts/list_changed"
+	}
+	return "notifications/resources/list_changed"
+}
+
+// audience is whom an announcement of a worker concerns.
+type audience struct {
+	all, none bool
+	who       string
+}
+
+// announcement is what an open stream is told, before its front words it.
+type announcement struct {
+	list lists  // a list changed
+	uri  []byte // raw: a resource was updated
+	raw  []byte // any other message, for sessions only
+}
+
+// watcher is one open stream: a subscriptions/listen or a session's GET.
+type watcher struct {
+	who    string
+	id     sid // of a session, zero for a listen
+	lists  lists
+	level  func() level
+	events chan announcement
+
+	uris map[string]bool // under the lock of watch
+}
+
+// A stream that does not keep up is told less, and a person has so many streams.
+const (
+	maxAnnounced = 64
+	maxStreams   = 64
+)
+
+var (
+	errStreams   = errors.New("too many open streams")
+	errOneStream = errors.New("the session has a stream already")
+)
+
+// watch are the open streams of a server.
+type watch struct {
+	mu  sync.Mutex
+	set map[*watcher]struct{}
+}
+
+func (h *watch) add(w *watcher) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	n := 0
+	for o := range h.set {
+		if o.who == w.who {
+			n++
+		}
+		if w.id != (sid{}) && o.id == w.id {
+			return errOneStream
+		}
+	}
+	if n >= maxStreams {
+		return errStreams
+	}
+	if h.set == nil {
+		h.set = map[*watcher]struct{}{}
+	}
+	w.events = make(chan announcement, maxAnnounced)
+	h.set[w] = struct{}{}
+	return nil
+}
+
+func (h *watch) remove(w *watcher) {
+	h.mu.Lock()
+	delete(h.set, w)
+	h.mu.Unlock()
+}
+
+func (h *watch) count() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.set)
+}
+
+func (h *watch) tell(to audience, a announcement, want func(*watcher) bool) {
+	if to.none {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for w := range h.set {
+		if (to.all || to.who == w.who) && want(w) {
+			select {
+			case w.events <- a:
+			default: // the stream is full; its client will list again
+			}
+		}
+	}
+}
+
+func (h *watch) changed(to audience, l lists) {
+	h.tell(to, announcement{list: l}, func(w *watcher) bool { return w.lists&l != 0 })
+}
+
+// updated announces a resource to who subscribed to it or to what contains it.
+func (h *watch) updated(c *Conn, uri string, raw []byte) {
+	a := announcement{uri: append([]byte(nil), raw...)}
+	h.tell(c.owner(), a, func(w *watcher) bool {
+		if w.uris[uri] {
+			return true
+		}
+		for u := range w.uris {
+			if strings.HasPrefix(uri, u) {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// message passes a log line that belongs to no call to the person's sessions.
+func (h *watch) message(to audience, l level, raw []byte) {
+	a := announcement{raw: append([]byte(nil), raw...)}
+	h.tell(to, a, func(w *watcher) bool {
+		if w.level == nil {
+			return false
+		}
+		want := w.level()
+		return want != 0 && l >= want
+	})
+}
+
+// interested sets or unsets a URI on the streams of a session.
+func (h *watch) interested(id sid, uri string, on bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for w := range h.set {
+		if w.id == id {
+			if w.uris == nil {
+				w.uris = map[string]bool{}
+			}
+			if on {
+				w.uris[uri] = true
+			} else {
+				delete(w.uris, uri)
+			}
+		}
+	}
+}
