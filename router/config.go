@@ -1,6 +1,7 @@
 package router
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -57,30 +58,33 @@ func (c Config) Loopback() bool {
 	return err == nil && isLoopback(host)
 }
 
-// Validate returns the first fault; its text begins with the key.
+// Validate reports everything that is wrong; each error's text begins with its key.
 func (c Config) Validate() error {
+	var errs []error
+	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if _, port, err := net.SplitHostPort(c.HTTP); err != nil {
-		return fmt.Errorf("http: %q is not an address such as localhost:8080", c.HTTP)
+		wrong("http: %q is not an address such as localhost:8080", c.HTTP)
 	} else if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
-		return fmt.Errorf("http: %q is not a port between 0 and 65535", port)
+		wrong("http: %q is not a port between 0 and 65535", port)
 	}
 	for i, o := range c.Origins {
 		if err := checkOriginGlob(o); err != nil {
-			return fmt.Errorf("origins.%d: %w", i, err)
+			wrong("origins[%d]: %w", i, err)
 		}
 	}
-	for _, t := range []struct {
-		key   string
-		value time.Duration
-	}{{"header_timeout", c.HeaderTimeout}, {"body_timeout", c.BodyTimeout}, {"idle_timeout", c.IdleTimeout}} {
-		if t.value < 0 {
-			return fmt.Errorf("%s: must not be negative", t.key)
-		}
+	if c.HeaderTimeout <= 0 {
+		wrong("header_timeout: %v must be more than zero", c.HeaderTimeout)
+	}
+	if c.BodyTimeout < 0 {
+		wrong("body_timeout: %v must not be negative", c.BodyTimeout)
+	}
+	if c.IdleTimeout <= 0 {
+		wrong("idle_timeout: %v must be more than zero", c.IdleTimeout)
 	}
 	if c.MaxHeader < 4<<10 || c.MaxHeader > 1<<20 {
-		return fmt.Errorf("max_header: must be between 4096 and 1048576 bytes")
+		wrong("max_header: %d must be between 4096 and 1048576 bytes", c.MaxHeader)
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // checkOriginGlob wants scheme://host[:port] with nothing behind it: a browser

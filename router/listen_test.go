@@ -28,9 +28,11 @@ func start(t *testing.T, cfg Config, h http.Handler) (*Listener, chan error) {
 	return l, done
 }
 
-func onPort0() Config {
+func onPort0() Config { return at("localhost:0") }
+
+func at(addr string) Config {
 	c := DefaultConfig()
-	c.HTTP = "localhost:0"
+	c.HTTP = addr
 	return c
 }
 
@@ -54,7 +56,7 @@ func TestListenerServesBothLoopbackAddresses(t *testing.T) {
 			t.Error("wrong answer")
 		}
 	}
-	if _, err := Listen(Config{HTTP: "localhost:" + port, MaxHeader: 4096}, nil, nil); err == nil || !strings.Contains(err.Error(), "cannot listen on") {
+	if _, err := Listen(at("localhost:"+port), nil, nil); err == nil || !strings.Contains(err.Error(), "cannot listen on") {
 		t.Errorf("a taken port: %v", err)
 	}
 	if err := l.Shutdown(t.Context()); err != nil {
@@ -139,7 +141,7 @@ func TestServeEndsWithItsContext(t *testing.T) {
 	if err := l.Shutdown(t.Context()); err != nil {
 		t.Error(err)
 	}
-	again, err := Listen(Config{HTTP: l.Addr().String(), MaxHeader: 4096}, nil, nil)
+	again, err := Listen(at(l.Addr().String()), nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,11 +158,13 @@ func TestConfig(t *testing.T) {
 		{func(c *Config) { c.HTTP = "8080" }, "http: "},
 		{func(c *Config) { c.HTTP = "localhost:http" }, "http: "},
 		{func(c *Config) { c.HTTP = "localhost:99999" }, "http: "},
-		{func(c *Config) { c.Origins = []string{"https://ok.example", "example.com"} }, "origins.1: "},
-		{func(c *Config) { c.Origins = []string{"https://ok.example/"} }, "origins.0: "},
+		{func(c *Config) { c.Origins = []string{"https://ok.example", "example.com"} }, "origins[1]: "},
+		{func(c *Config) { c.Origins = []string{"https://ok.example/"} }, "origins[0]: "},
 		{func(c *Config) { c.Origins = []string{"*", "null", "https://*.x:*"} }, ""},
 		{func(c *Config) { c.IdleTimeout = -1 }, "idle_timeout: "},
 		{func(c *Config) { c.MaxHeader = 10 }, "max_header: "},
+		{func(c *Config) { c.HeaderTimeout = 0 }, "header_timeout: "},
+		{func(c *Config) { c.BodyTimeout = 0 }, ""},
 	}
 	for _, tt := range tests {
 		c := DefaultConfig()
