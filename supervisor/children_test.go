@@ -1,0 +1,188 @@
+package supervisor
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestMain lets the test binary stand in for every child: its first argument says which.
+func TestMain(m *testing.M) {
+	if len(os.Args) < 2 || !strings.HasPrefix(os.Args[1], "child-") {
+		os.Exit(m.Run())
+	}
+	var err error
+	switch os.Args[1] {
+	case "child-guardian":
+		err = RunGuardian(os.Stdin)
+	case "child-daemon":
+		err = childDaemon()
+	default:
+		err = childMain(strings.TrimPrefix(os.Args[1], "child-"), os.Args[2:])
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// childMain answers every line on standard input with its process id and the line.
+func childMain(kind string, args []string) error {
+	deaf := strings.HasPrefix(kind, "deaf")
+	if deaf {
+		signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	}
+	switch kind {
+	case "crash":
+		fmt.Fprintln(os.Stderr, "one")
+		fmt.Fprintln(os.Stderr, strings.Join(args, " "))
+		os.Exit(3)
+	case "mute":
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		return nil
+	case "flood":
+		for i := range 20000 {
+			fmt.Fprintln(os.Stderr, "line", i)
+		}
+		fmt.Fprintln(os.Stderr, strings.Repeat("x", 100000))
+		fmt.Fprintf(os.Stderr, "bad \xff\x1b[31mred\x1b[0m\n")
+	case "secret":
+		fmt.Fprintln(os.Stderr, "the key is "+os.Getenv("SECRET"))
+	case "close":
+		fmt.Println("0 hello")
+		_ = os.Stdout.Close()
+		for {
+			time.Sleep(time.Hour)
+		}
+	}
+	in := bufio.NewScanner(os.Stdin)
+	for in.Scan() {
+		word, rest, _ := strings.Cut(in.Text(), " ")
+		switch word {
+		case "exit":
+			fmt.Fprintln(os.Stderr, rest)
+			os.Exit(7)
+		case "env":
+			rest = os.Getenv(rest)
+		case "fork": // a deaf grandchild, in our group or in a session of its own
+			cmd := exec.Command(os.Args[0], "child-deaf")
+			cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: rest == "setsid"}
+			cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr // holds our pipes
+			if err := cmd.Start(); err != nil {
+				return err
+			}
+			rest = fmt.Sprint(cmd.Process.Pid)
+		case "orphan": // a zombie for whoever adopts it: fork, in a session of its own, and leave
+			cmd := exec.Command("/bin/sh", "-c", "sleep 0.1 & echo $!")
+			cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: rest == "setsid"}
+			out, err := cmd.Output()
+			if err != nil {
+				return err
+			}
+			rest = strings.TrimSpace(string(out))
+		}
+		fmt.Println(os.Getpid(), rest)
+	}
+	for deaf {
+		time.Sleep(time.Hour)
+	}
+	return in.Err()
+}
+
+// childDaemon is a supervisor with deaf children that have deaf grandchildren, to be killed.
+func childDaemon() error {
+	s := New[*lineConn](Options{Guardian: []string{os.Args[0], "child-guardian"}})
+	c := DefaultConfig()
+	c.Command, c.Args = os.Args[0], []string{"child-deaf"}
+	sp, err := NewSpec("deaf", c, nil)
+	if err != nil {
+		return err
+	}
+	if _, err := s.Apply(context.Background(), []Entry[*lineConn]{{Spec: sp, Open: openLines}}); err != nil {
+		return err
+	}
+	p, _ := s.Pool("deaf")
+	for _, key := range []string{"alice", "bob"} {
+		conn, _, err := p.Acquire(context.Background(), key)
+		if err != nil {
+			return err
+		}
+		for _, say := range []string{"hello", "fork", "fork setsid"} {
+			answer, err := conn.call(say)
+			if err != nil {
+				return err
+			}
+			fmt.Println(strings.Replace(answer, "hello", "", 1))
+		}
+	}
+	fmt.Println("ready")
+	for {
+		time.Sleep(time.Hour)
+	}
+}
+
+// lineConn speaks with a child: one line for one line.
+type lineConn struct {
+	rwc io.ReadWriteCloser
+	in  *bufio.Reader
+}
+
+func openLines(ctx context.Context, rwc io.ReadWriteCloser) (*lineConn, error) {
+	c := &lineConn{rwc: rwc, in: bufio.NewReader(rwc)}
+	_, err := c.call("hello")
+	return c, err
+}
+
+// call returns what comes after the process id of the child, with it.
+func (c *lineConn) call(line string) (string, error) {
+	if _, err := io.WriteString(c.rwc, line+"\n"); err != nil {
+		return "", err
+	}
+	answer, err := c.in.ReadString('\n')
+	return strings.TrimSpace(answer), err
+}
+
+// install puts an executable that does nothing into dir.
+func install(t *testing.T, dir, name string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// eventually polls until met, which real processes make necessary; it fails the test after 10 s.
+func eventually(t *testing.T, what string, met func() bool) {
+	t.Helper()
+	late := time.After(10 * time.Second)
+	for !met() {
+		select {
+		case <-late:
+			t.Fatalf("not within 10s: %s", what)
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+// runs tells whether a process exists and is not a zombie.
+func runs(pid int) bool {
+	if errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+		return false
+	}
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return !errors.Is(err, os.ErrNotExist)
+	}
+	_, after, _ := strings.Cut(string(stat), ") ")
+	return !strings.HasPrefix(after, "Z")
+}

@@ -1,0 +1,94 @@
+// Package supervisor runs the processes behind a list of servers: it starts a worker when somebody
+// needs one, hands it out, stops it when nobody does, notices when it ends, waits before it tries
+// again, and leaves none behind.
+//
+// It is generic over what is opened on a child's pipes and knows processes only: not what they
+// speak, who calls, or how a call gets here. It does not restart a worker that hangs (it cannot
+// tell), does not repeat a call, reads no configuration file and listens nowhere.
+//
+//	Apply ── diff ──▶ one server per entry                    Acquire(key)
+//	                    │  owner goroutine, one timer            │
+//	                    │  door: may workers be started?         ▼
+//	                    │  worker, worker, …   ◀── miss ──── Pool: key → ready worker ── hit ──▶ C, release
+//	                    │     │                                  one short lock, no hop
+//	                    │     │ start            ┌─ Open(ctx, rwc) → C          (the handshake)
+//	                    │     └──▶ live ─────────┤
+//	                    │            │           └─ end: stdin, wait, TERM, wait, KILL
+//	                    │            ▼
+//	                    │     host: one thread starts all children  ── told of ──▶ guardian process
+//	                    │            │                                             (kills what is left
+//	                    │            ▼                                              when we are killed)
+//	                    ◀── exited ─ follow: wait, kill the group, reap ──▶ sweep: what left its group
+//
+// # Who owns what
+//
+// A server's owner goroutine (server.run) owns its door, its workers' machines, the queue and the
+// back-off. Others send it events or functions. After each, settle brings the rest in line. What
+// callers share, which worker is ready for which key and how many calls are on it, is under the
+// pool's lock and nothing else is. The owner does nothing that waits.
+//
+// A worker is withdrawn from the pool before anybody can read of its end, so a call that fails
+// because its worker fell, and is made again, never gets the same one.
+//
+// # States
+//
+// The door of a server and each of its workers are machines over one table. This is the table; a
+// pair that is not in it is ignored on purpose. A test keeps the picture true.
+//
+//	open      failed           → backoff
+//	open      commandMissing   → missing
+//	open      enabled          → open       look
+//	open      startAsked       → open       look
+//	open      stopAsked        → halted     retire
+//	open      disabledBy       → disabled   retire
+//	open      closeAsked       → closing    retire
+//	backoff   failed           → backoff
+//	backoff   delayElapsed     → open
+//	backoff   enabled          → open       look
+//	backoff   startAsked       → open       look
+//	backoff   stopAsked        → halted     retire
+//	backoff   disabledBy       → disabled   retire
+//	backoff   closeAsked       → closing    retire
+//	missing   commandFound     → open
+//	missing   enabled          → open       look
+//	missing   startAsked       → open       look
+//	missing   stopAsked        → halted     retire
+//	missing   disabledBy       → disabled   retire
+//	missing   closeAsked       → closing    retire
+//	halted    startAsked       → open       look
+//	halted    disabledBy       → disabled
+//	halted    closeAsked       → closing    retire
+//	disabled  enabled          → open       look
+//	disabled  closeAsked       → closing    retire
+//
+//	starting  opened           → ready      admit
+//	starting  openFailed       → stopping   abort
+//	starting  deadlineElapsed  → stopping   abort
+//	starting  exited           → gone       crash
+//	starting  broken           → stopping   abort
+//	starting  retired          → stopping   stop
+//	starting  stopAsked        → stopping   stop
+//	ready     exited           → gone       crash
+//	ready     broken           → stopping   abort
+//	ready     unused           → stopping   stop
+//	ready     retired          → draining   drain
+//	ready     stopAsked        → stopping   stop
+//	draining  drained          → stopping   stop
+//	draining  deadlineElapsed  → stopping   stop
+//	draining  exited           → gone       bury
+//	draining  broken           → stopping   stop
+//	draining  stopAsked        → stopping   stop
+//	stopping  exited           → gone       bury
+//
+// abort and crash charge the server with a failure; enough of them in a row are the door's event
+// failed. A person sees seven states, which public works out from the door and the workers.
+//
+// # No process outlives its worker, no worker outlives mcpd
+//
+// A child leads a process group of its own. When it has ended, and before its number can go to
+// another process, the whole group is killed. What has left the group carries a mark in its
+// environment and, having lost its parent, comes to us (we are a subreaper); the sweeper finds it
+// there and kills it. If we are killed, the kernel kills the children (Pdeathsig) and the guardian,
+// a process that holds the other end of a pipe, kills their groups and whatever carries the mark.
+// Outside Linux there are groups and the guardian only.
+package supervisor

@@ -1,0 +1,48 @@
+package supervisor
+
+import (
+	"os"
+	"syscall"
+
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+)
+
+// attributes of a child: the leader of a group of its own, killed by the kernel when the spawner's
+// thread is gone.
+func attributes() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+}
+
+// adopt makes this process the parent of every descendant that loses its own (prctl(2),
+// PR_SET_CHILD_SUBREAPER). Otherwise they would go to process 1, out of sight.
+func adopt(log *zap.Logger) {
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		log.Warn("processes that leave their group cannot be followed", zap.Error(err))
+	}
+}
+
+// awaitExit returns when the child is dead and leaves it to be reaped: waitid(2), WNOWAIT.
+func awaitExit(p *process) {
+	for {
+		err := unix.Waitid(unix.P_PID, p.pid(), nil, unix.WEXITED|unix.WNOWAIT, nil)
+		if err != unix.EINTR {
+			return
+		}
+	}
+}
+
+// pipeSize is what a child's standard output gets: a 1 MiB answer through the usual 64 KiB takes
+// sixteen turns between child and reader.
+const pipeSize = 1 << 20
+
+// widen makes a pipe bigger. Where the user's share of pipe memory is used up it stays as it is.
+func widen(f *os.File) {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = raw.Control(func(fd uintptr) { // best effort
+		_, _ = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, pipeSize)
+	})
+}

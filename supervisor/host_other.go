@@ -1,0 +1,32 @@
+//go:build !linux
+
+package supervisor
+
+import (
+	"os"
+	"syscall"
+
+	"go.uber.org/zap"
+)
+
+// Outside Linux a child is the leader of its own group, and that is all: there is no Pdeathsig, so
+// only the guardian ends children when mcpd is killed, and no subreaper, so a process that leaves
+// its group is lost from sight.
+
+func attributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
+
+func adopt(*zap.Logger) {}
+
+// awaitExit reaps the child, having no way to wait without that. The group is killed a moment
+// later, in which its number could in theory become somebody else's.
+func awaitExit(p *process) { p.reap() }
+
+func widen(*os.File) {}
+
+func (h *host) sweep() { <-h.stop }
+
+// measure cannot tell here what was left behind.
+func (h *host) measure() measurement { return measurement{orphans: -1} }
+
+// marked finds nothing here: what has left its group is lost.
+func marked(string) []int { return nil }

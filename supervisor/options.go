@@ -1,0 +1,96 @@
+package supervisor
+
+import (
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// Options are what a Supervisor is made with. The zero value works.
+type Options struct {
+	// Logger gets what happens to workers. Default: nothing is logged.
+	Logger *zap.Logger
+
+	// Guardian is the command line of a process that reads what RunGuardian reads, normally this
+	// program with a hidden command. It ends the workers' process groups if this process is
+	// killed. Default: none, and then only the children themselves end with this process (on
+	// Linux), not what they started.
+	Guardian []string
+
+	// Backoff is the pause between starts that fail.
+	Backoff Backoff
+
+	// Drain is how long a worker that is replaced or removed may take to finish its calls.
+	// Default: 30s.
+	Drain time.Duration
+
+	// BusyRetry is the hint in a *Busy. Default: 2s.
+	BusyRetry time.Duration
+
+	// MaxWorkers is the most worker processes over all servers. Default: 512.
+	MaxWorkers int
+
+	// LogLines and LogBytes bound what is kept of a server's standard error. Default: 1000
+	// lines, 256 KiB.
+	LogLines, LogBytes int
+
+	system system         // what starts processes. Default: this machine
+	chance func() float64 // in [0, 1), for jitter
+	slots  *slots         // what is left of MaxWorkers
+}
+
+// system starts processes and knows what became of them. The real one is *host.
+type system interface {
+	start(order) (child, error)
+	measure() measurement
+	killAll()
+	close()
+}
+
+// measurement is one look at the processes of the machine.
+type measurement struct {
+	orphans int
+	memory  map[int]int64 // resident bytes by process group
+}
+
+func (o Options) withDefaults() Options {
+	if o.Logger == nil {
+		o.Logger = zap.NewNop()
+	}
+	o.Backoff = o.Backoff.withDefaults()
+	if o.Drain <= 0 {
+		o.Drain = 30 * time.Second
+	}
+	if o.BusyRetry <= 0 {
+		o.BusyRetry = 2 * time.Second
+	}
+	if o.MaxWorkers <= 0 {
+		o.MaxWorkers = 512
+	}
+	if o.LogLines <= 0 {
+		o.LogLines = 1000
+	}
+	if o.LogBytes <= 0 {
+		o.LogBytes = 256 << 10
+	}
+	if o.chance == nil {
+		o.chance = chance
+	}
+	o.slots = &slots{}
+	o.slots.left.Store(int64(o.MaxWorkers))
+	return o
+}
+
+// slots is a number of places over all servers.
+type slots struct{ left atomic.Int64 }
+
+func (s *slots) take() bool {
+	if s.left.Add(-1) < 0 {
+		s.left.Add(1)
+		return false
+	}
+	return true
+}
+
+func (s *slots) give() { s.left.Add(1) }

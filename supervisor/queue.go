@@ -1,0 +1,219 @@
+package supervisor
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// waiter is a call that waits for a worker.
+type waiter[C any] struct {
+	key      string
+	deadline time.Time
+	answer   chan granted[C] // gets exactly one value, unless forgotten
+}
+
+// granted is the answer to a waiter.
+type granted[C any] struct {
+	conn    C
+	release func()
+	err     error
+}
+
+// wait is the slow half of Acquire: it joins the queue and waits for the owner's answer.
+func (s *server[C]) wait(ctx context.Context, key string) (c C, release func(), err error) {
+	q := &waiter[C]{key: key, answer: make(chan granted[C], 1)}
+	if err := s.ask(ctx, func() { s.enqueue(q) }); err != nil {
+		return c, nil, err
+	}
+	select {
+	case g := <-q.answer:
+		return g.conn, g.release, g.err
+	case <-s.quit:
+		select { // the owner's last act was to answer all who waited
+		case g := <-q.answer:
+			return g.conn, g.release, g.err
+		default:
+			return c, nil, s.departed()
+		}
+	case <-ctx.Done():
+		// The owner takes it out of the queue, or gives back what it granted meanwhile.
+		_ = s.ask(context.WithoutCancel(ctx), func() { s.forget(q) }) // the server may be gone, and the queue with it
+		return c, nil, fmt.Errorf("gave up waiting for a worker: %w", context.Cause(ctx))
+	}
+}
+
+func (s *server[C]) enqueue(q *waiter[C]) {
+	q.deadline = time.Now().Add(s.spec.Timeouts.Start)
+	s.queue = append(s.queue, q)
+}
+
+func (s *server[C]) forget(q *waiter[C]) {
+	for i, other := range s.queue {
+		if other == q {
+			s.queue = append(s.queue[:i], s.queue[i+1:]...)
+			return
+		}
+	}
+	if g := <-q.answer; g.release != nil {
+		g.release()
+	}
+}
+
+// serve answers every waiter that can be answered, the longest waiting first, and starts or frees
+// workers for the others.
+func (s *server[C]) serve(now time.Time) {
+	places := places{freeing: s.freeing()}
+	kept := s.queue[:0]
+	for _, q := range s.queue {
+		if g, ok := s.answer(q, &places, now); ok {
+			q.answer <- g
+			continue
+		}
+		if len(kept) == s.spec.Workers.Queue {
+			q.answer <- granted[C]{err: s.busy(len(kept))}
+			continue
+		}
+		kept = append(kept, q)
+	}
+	clear(s.queue[len(kept):])
+	s.queue = kept
+}
+
+// places is the account of one pass over the queue: workers that are ending free a place each,
+// and each is promised to one key, so that no more are stopped than are needed.
+type places struct {
+	freeing int
+	claimed map[string]bool
+}
+
+func (p *places) claim(key string) bool {
+	if p.claimed[key] {
+		return true
+	}
+	if p.freeing == 0 {
+		return false
+	}
+	p.freeing--
+	p.mark(key)
+	return true
+}
+
+func (p *places) mark(key string) {
+	if p.claimed == nil {
+		p.claimed = make(map[string]bool)
+	}
+	p.claimed[key] = true
+}
+
+// answer gives q a worker or a refusal, or starts what will lead to one.
+func (s *server[C]) answer(q *waiter[C], places *places, now time.Time) (granted[C], bool) {
+	if g, ok := s.pool.grant(q.key); ok {
+		return g, true
+	}
+	if s.coming(q.key) {
+		return granted[C]{}, false
+	}
+	if err := s.refusal(now); err != nil {
+		return granted[C]{err: err}, true
+	}
+	if w := s.spare(); w != nil {
+		s.pool.assign(w, q.key)
+		return s.pool.grant(q.key)
+	}
+	if s.room() {
+		if err := s.launch(q.key, true, now); err != nil {
+			return granted[C]{err: err}, true
+		}
+		return granted[C]{}, false
+	}
+	if !q.deadline.After(now) {
+		return granted[C]{err: s.busy(len(s.queue) - 1)}, true
+	}
+	if !places.claim(q.key) && s.evict(now) {
+		places.mark(q.key)
+	}
+	return granted[C]{}, false
+}
+
+// coming tells whether a worker for key is being started, or has just ended and its end has not
+// been reported yet: the report decides what comes next.
+func (s *server[C]) coming(key string) bool {
+	for _, w := range s.workers {
+		if w.owned && w.key == key && w.generation == s.generation && (w.state == starting || w.state == ready) {
+			return true
+		}
+	}
+	return false
+}
+
+// spare is a worker that has no key yet, a ready one if there is one.
+func (s *server[C]) spare() (found *worker[C]) {
+	for _, w := range s.workers {
+		if w.owned || w.generation != s.generation {
+			continue
+		}
+		if w.state == ready && s.pool.usable(w) {
+			return w
+		}
+		if w.state == starting {
+			found = w
+		}
+	}
+	return found
+}
+
+// evict ends the worker that has been idle longest and tells whether there was one.
+func (s *server[C]) evict(now time.Time) bool {
+	var victim *worker[C]
+	var oldest time.Time
+	for _, w := range s.workers {
+		if w.state != ready || w.generation != s.generation {
+			continue
+		}
+		if used, idle := s.pool.idleSince(w); idle && (victim == nil || used.Before(oldest)) {
+			victim, oldest = w, used
+		}
+	}
+	if victim == nil {
+		return false
+	}
+	ok, _ := s.pool.withdrawIdle(victim, now)
+	if ok {
+		s.step(victim, unused, "its place was needed for another caller")
+	}
+	return ok
+}
+
+// room tells whether one more worker may be started. Workers of a generation before, which are
+// on their way out, do not count: a change would otherwise wait for the last old call.
+func (s *server[C]) room() bool {
+	n := 0
+	for _, w := range s.workers {
+		if w.generation == s.generation {
+			n++
+		}
+	}
+	return n < s.spec.Workers.Max
+}
+
+// freeing counts the places that are about to become free.
+func (s *server[C]) freeing() (n int) {
+	for _, w := range s.workers {
+		if w.generation == s.generation && w.state == stopping {
+			n++
+		}
+	}
+	return n
+}
+
+func (s *server[C]) busy(waiting int) error {
+	reason := fmt.Sprintf("all %d workers are busy", s.spec.Workers.Max)
+	if s.spec.Workers.Max == 1 {
+		reason = "its only worker is busy"
+	}
+	if waiting > 0 {
+		reason += fmt.Sprintf(" and %d calls wait", waiting)
+	}
+	return &Busy{Reason: reason, RetryAfter: s.o.BusyRetry}
+}

@@ -1,0 +1,241 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// Entry is one server to run.
+type Entry[C any] struct {
+	Spec Spec
+
+	// Open does the handshake on the pipes of a fresh child and returns what callers get from
+	// Acquire. It must return when ctx ends, which it does when the child does.
+	//
+	// rwc.Read gives the child's standard output; when the child has ended it returns an error
+	// whose text is the reason ("exited with code 1: …"), rwc.Write does the same. rwc.Close asks
+	// for the end of that worker. rwc also has SetWriteDeadline.
+	Open func(ctx context.Context, rwc io.ReadWriteCloser) (C, error)
+}
+
+// Supervisor owns the processes of a list of servers. It is safe for concurrent use.
+type Supervisor[C any] struct {
+	o       Options
+	running sync.WaitGroup // the owners of servers
+
+	applying sync.Mutex // one Apply or Close at a time
+
+	mu      sync.Mutex
+	servers map[string]*server[C]    // guarded by mu; the list
+	leaving map[*server[C]]struct{}  // guarded by mu; removed, not yet gone
+	spawned map[*disposable]struct{} // guarded by mu; what Spawn started, not yet gone
+	closed  bool                     // guarded by mu
+}
+
+var errClosed = errors.New("cannot use a supervisor that is closed")
+
+// New returns a supervisor of no servers. Close it.
+func New[C any](o Options) *Supervisor[C] {
+	o = o.withDefaults()
+	if o.system == nil {
+		o.system = newHost(o.Logger, o.Guardian)
+	}
+	return &Supervisor[C]{
+		o: o, servers: make(map[string]*server[C]), leaving: make(map[*server[C]]struct{}),
+		spawned: make(map[*disposable]struct{}),
+	}
+}
+
+// Apply makes the list of servers what want says and returns what that changed. Servers that stay
+// as they are notice nothing. It does not wait: children start beside each other, and those that
+// were removed or replaced finish their calls, both after it has returned. A command that cannot
+// be found is no error here; it is looked for again at the next Apply and at every call.
+func (s *Supervisor[C]) Apply(ctx context.Context, want []Entry[C]) (Change, error) {
+	s.applying.Lock()
+	defer s.applying.Unlock()
+	specs := make([]Spec, 0, len(want))
+	for _, e := range want {
+		if e.Open == nil {
+			return Change{}, fmt.Errorf("cannot run server %q: it has no Open", e.Spec.Name)
+		}
+		if slices.ContainsFunc(specs, func(t Spec) bool { return t.Name == e.Spec.Name }) {
+			return Change{}, fmt.Errorf("cannot run server %q twice", e.Spec.Name)
+		}
+		specs = append(specs, e.Spec)
+	}
+	if s.isClosed() {
+		return Change{}, errClosed
+	}
+	if err := ctx.Err(); err != nil { // from here on all is done or nothing
+		return Change{}, err
+	}
+	change := Diff(s.specs(), specs)
+	for _, e := range want {
+		srv := s.admit(e.Spec.Name)
+		if err := srv.ask(context.WithoutCancel(ctx), func() { srv.configure(e) }); err != nil {
+			return change, fmt.Errorf("cannot configure server %q: %w", e.Spec.Name, err)
+		}
+	}
+	for name, srv := range s.list() {
+		if !slices.ContainsFunc(specs, func(t Spec) bool { return t.Name == name }) {
+			s.dismiss(srv)
+			srv.leave("server was removed", s.o.Drain)
+		}
+	}
+	return change, nil
+}
+
+// Pool is the stable handle on a server's workers; false if there is no such server.
+func (s *Supervisor[C]) Pool(name string) (*Pool[C], bool) {
+	srv, ok := s.get(name)
+	if !ok {
+		return nil, false
+	}
+	return srv.pool, true
+}
+
+// Logs reads what the children of a server wrote to standard error; false if there is no such server.
+func (s *Supervisor[C]) Logs(name string) (LogReader, bool) {
+	srv, ok := s.get(name)
+	if !ok {
+		return LogReader{}, false
+	}
+	return LogReader{srv.ring}, true
+}
+
+// Snapshot measures all servers and the processes that belong to none.
+func (s *Supervisor[C]) Snapshot() Snapshot {
+	m := s.o.system.measure()
+	snap := Snapshot{Orphans: m.orphans}
+	for _, srv := range s.all() {
+		got := make(chan ServerStatus, 1)
+		if srv.ask(context.Background(), func() { got <- srv.status(m.memory) }) == nil {
+			snap.Servers = append(snap.Servers, <-got)
+		}
+	}
+	slices.SortFunc(snap.Servers, func(a, b ServerStatus) int {
+		if a.Name != b.Name {
+			if a.Name < b.Name {
+				return -1
+			}
+			return 1
+		}
+		return 0
+	})
+	return snap
+}
+
+// Restart replaces the workers of a server by new ones, looks for its command again, forgets its
+// failures, and waits until one new worker is ready. The error is why none is.
+func (s *Supervisor[C]) Restart(ctx context.Context, name string) error {
+	srv, ok := s.get(name)
+	if !ok {
+		return unknown(name)
+	}
+	return wrap("restart", name, srv.await(ctx, srv.restart, srv.up))
+}
+
+// Start undoes Stop, ends a back-off, looks for the command again, and waits until a worker is
+// ready. The error is why none is.
+func (s *Supervisor[C]) Start(ctx context.Context, name string) error {
+	srv, ok := s.get(name)
+	if !ok {
+		return unknown(name)
+	}
+	return wrap("start", name, srv.await(ctx, srv.begin, srv.up))
+}
+
+// Stop ends the workers of a server once their calls are done, and starts no more until Start or
+// the end of mcpd. It returns when the last has gone, or with the error of ctx.
+func (s *Supervisor[C]) Stop(ctx context.Context, name string) error {
+	srv, ok := s.get(name)
+	if !ok {
+		return unknown(name)
+	}
+	return wrap("stop", name, srv.await(ctx, srv.rein, srv.down))
+}
+
+// StopKey ends the workers of a key in every server at once, with the calls on them: the user
+// they belong to is gone. It does not wait for their end.
+func (s *Supervisor[C]) StopKey(key string) {
+	s.StopKeys(func(k string) bool { return k == key })
+}
+
+// StopKeys is StopKey for every key that match says yes to. match must not call the supervisor.
+func (s *Supervisor[C]) StopKeys(match func(key string) bool) {
+	for _, srv := range s.all() {
+		_ = srv.ask(context.Background(), func() { srv.expel(match) }) // a server that is gone has no workers
+	}
+}
+
+// Close lets the calls that are on finish, stops everything and waits until it is gone. It leaves
+// the workers time for the five steps of their end before the deadline of ctx; when ctx ends
+// first, they are killed, and the error of ctx is returned.
+func (s *Supervisor[C]) Close(ctx context.Context) error {
+	s.applying.Lock()
+	defer s.applying.Unlock()
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	spawned := keys(s.spawned)
+	s.mu.Unlock()
+
+	for _, d := range spawned {
+		_ = d.Close() // it kills, and has no error to tell
+	}
+	for _, srv := range s.all() {
+		srv.leave("mcpd is shutting down", drainUntil(ctx, s.o.Drain, srv.slowest(ctx)))
+	}
+	gone := make(chan struct{})
+	go func() { // ends when the last server has: every process ends, because all are killed below
+		s.running.Wait()
+		close(gone)
+	}()
+	var err error
+	select {
+	case <-gone:
+	case <-ctx.Done():
+		err = fmt.Errorf("cannot wait for the end of all workers: %w", context.Cause(ctx))
+		s.o.Logger.Warn("killing what has not ended", zap.Error(err))
+		s.o.system.killAll()
+		<-gone
+	}
+	s.o.system.close()
+	return err
+}
+
+// drainUntil is the time that is left for calls if ending takes up to end.
+func drainUntil(ctx context.Context, most, end time.Duration) time.Duration {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return most
+	}
+	return max(0, min(most, time.Until(deadline)-end))
+}
+
+func unknown(name string) error { return fmt.Errorf("cannot find server %q", name) }
+
+func wrap(verb, name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("cannot %s %s: %w", verb, name, err)
+}
+
+func keys[K comparable](m map[K]struct{}) []K {
+	list := make([]K, 0, len(m))
+	for k := range m {
+		list = append(list, k)
+	}
+	return list
+}

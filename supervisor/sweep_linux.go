@@ -1,0 +1,247 @@
+package supervisor
+
+import (
+	"bytes"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A sweep looks through /proc for what workers have left behind, kills it and reaps it.
+//
+// Reaping is the delicate part. This process adopts orphans (adopt), and an adopted zombie stays
+// until somebody waits for it. But waiting for any child, as an init does, would take the exit
+// status away from whoever started a child here with os/exec. So a process is waited for only by
+// its number, and only if it is known not to have been started by this process:
+//
+//   - it is in the group of a worker and is not that worker: nothing else makes processes in
+//     those groups; or
+//   - it is in another session than we are, which a child of os/exec is only if it was asked to
+//     be, and it has been a zombie for a whole sweep: whoever waits for a child does so at once.
+
+const (
+	sweepSoon  = 20 * time.Millisecond // after a worker's end, or when something was killed
+	sweepLater = time.Second           // after any other child's end, and for the second look at a zombie
+)
+
+// sweep runs as long as the host.
+func (h *host) sweep() {
+	ended := make(chan os.Signal, 1)
+	signal.Notify(ended, syscall.SIGCHLD)
+	defer signal.Stop(ended)
+	timer := time.NewTimer(sweepLater)
+	defer timer.Stop()
+	var next time.Time // zero: nothing is planned
+	plan := func(d time.Duration) {
+		if t := time.Now().Add(d); next.IsZero() || t.Before(next) {
+			next = t
+			timer.Reset(d)
+		}
+	}
+	for {
+		select {
+		case <-h.stop:
+			return
+		case <-ended:
+			plan(sweepLater)
+		case <-h.dirty:
+			plan(sweepSoon)
+		case <-timer.C:
+			next = time.Time{}
+			killed, unsure := h.clean()
+			if killed > 0 {
+				plan(sweepSoon) // what they had started is ours now
+			} else if unsure {
+				plan(sweepLater)
+			}
+		}
+	}
+}
+
+// clean kills and reaps what is left behind, and tells how much it killed and whether it has to
+// look again.
+func (h *host) clean() (killed int, unsure bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	stale := make(map[int]uint64)
+	groups := make(map[int]struct{})
+	for _, p := range processes() {
+		groups[p.group] = struct{}{}
+		switch kind := h.classify(p); {
+		case kind == member && p.zombie && p.parent == os.Getpid():
+			reap(p.pid)
+		case kind == orphan && !p.zombie:
+			_ = syscall.Kill(p.pid, syscall.SIGKILL) // it was alive a moment ago, and is ours to reap or in a group of ours
+			killed++
+		case kind == orphan && p.parent == os.Getpid():
+			reap(p.pid)
+		case kind == stray:
+			if h.stale[p.pid] == p.start {
+				reap(p.pid)
+				break
+			}
+			stale[p.pid] = p.start
+		}
+	}
+	h.stale = stale
+	for group := range h.left {
+		if _, ok := groups[group]; !ok {
+			delete(h.left, group)
+		}
+	}
+	return killed, len(stale) > 0 || len(h.left) > 0
+}
+
+// measure counts the orphans and the memory of the groups.
+func (h *host) measure() measurement {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	m := measurement{memory: make(map[int]int64)}
+	for _, p := range processes() {
+		if h.classify(p) == orphan && !p.zombie {
+			m.orphans++
+		}
+		m.memory[p.group] += p.resident
+	}
+	return m
+}
+
+// kind is what a process is to this host.
+type kind int
+
+const (
+	foreign kind = iota // none of ours
+	started             // started here
+	member              // belongs to a worker that lives
+	orphan              // belonged to one that does not
+	stray               // a zombie that has nobody else to wait for it, as it seems
+)
+
+// classify tells what p is. Callers hold mu.
+func (h *host) classify(p proc) kind {
+	if _, ok := h.live[p.pid]; ok {
+		return started
+	}
+	if _, ok := h.live[p.group]; ok {
+		return member
+	}
+	if _, ok := h.left[p.group]; ok {
+		return orphan
+	}
+	// What is not in a group of ours can only have come to us by adoption.
+	if p.parent != os.Getpid() || p.session == ownSession() {
+		return foreign
+	}
+	if p.zombie {
+		return stray
+	}
+	mark := markOf(p.pid)
+	for _, t := range h.live {
+		if t.mark == mark {
+			return member
+		}
+	}
+	if strings.HasPrefix(mark, h.mark+"/") {
+		return orphan
+	}
+	return foreign
+}
+
+func reap(pid int) {
+	var status syscall.WaitStatus
+	_, _ = syscall.Wait4(pid, &status, syscall.WNOHANG, nil) // an adopted process: nobody asks how it ended
+}
+
+func ownSession() int {
+	sid, err := unix.Getsid(0)
+	if err != nil {
+		return -1
+	}
+	return sid
+}
+
+// proc is one line of the process table.
+type proc struct {
+	pid, parent, group, session int
+	zombie                      bool
+	start                       uint64 // in ticks since boot: with the pid, unique
+	resident                    int64  // bytes
+}
+
+// processes reads the process table.
+func processes() (list []proc) {
+	dir, err := os.Open("/proc")
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = dir.Close() }()
+	names, _ := dir.Readdirnames(-1) // what could be read is what there is
+	for _, name := range names {
+		pid, err := strconv.Atoi(name)
+		if err != nil {
+			continue
+		}
+		stat, err := os.ReadFile("/proc/" + name + "/stat")
+		if err != nil {
+			continue // it has ended
+		}
+		if p, ok := parseStat(pid, stat); ok {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// parseStat reads a line of proc_pid_stat(5). The name in it is whatever the process calls itself,
+// so only what comes after the last parenthesis can be trusted.
+func parseStat(pid int, stat []byte) (p proc, ok bool) {
+	i := bytes.LastIndexByte(stat, ')')
+	if i < 0 {
+		return proc{}, false
+	}
+	f := strings.Fields(string(stat[i+1:])) // f[0] is field 3
+	if len(f) < 22 {
+		return proc{}, false
+	}
+	number := func(field int) int64 {
+		n, err := strconv.ParseInt(f[field-3], 10, 64)
+		ok = ok && err == nil
+		return n
+	}
+	ok = true
+	p = proc{
+		pid: pid, zombie: f[0] == "Z" || f[0] == "X",
+		parent: int(number(4)), group: int(number(5)), session: int(number(6)),
+		start: uint64(number(22)), resident: number(24) * int64(os.Getpagesize()),
+	}
+	return p, ok
+}
+
+// markOf reads the mark of a process from its environment; "" if it has none or is not ours to read.
+func markOf(pid int) string {
+	environ, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ")
+	if err != nil {
+		return ""
+	}
+	for kv := range bytes.SplitSeq(environ, []byte{0}) {
+		if v, ok := bytes.CutPrefix(kv, []byte(markVariable+"=")); ok {
+			return string(v)
+		}
+	}
+	return ""
+}
+
+// marked finds the living processes that carry a mark of that host.
+func marked(mark string) (pids []int) {
+	for _, p := range processes() {
+		if !p.zombie && strings.HasPrefix(markOf(p.pid), mark+"/") {
+			pids = append(pids, p.pid)
+		}
+	}
+	return pids
+}
