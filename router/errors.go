@@ -46,7 +46,7 @@ func (r *Router) writeError(x *exchange, req *http.Request, err error) {
 	}
 	if e.Cause != nil {
 		r.log.Warn("request refused", zap.String("request", x.id), zap.Int("status", e.Status),
-			zap.String("host", req.Host), zap.String("path", clip(req.URL.Path)), zap.Error(e.Cause))
+			zap.String("host", clip(req.Host)), zap.String("path", clip(req.URL.Path)), zap.Error(e.Cause))
 	}
 	if x.status != 0 {
 		return // the answer has begun; nothing can be taken back
