@@ -36,8 +36,12 @@ type Conn struct {
 	subs  subscriptions
 }
 
-// keyed may be implemented by the pipes: the key the worker was started for.
-type keyed interface{ Key() string }
+// keyed may be implemented by the pipes: the key the worker was started for,
+// or false if it is a spare that has none yet. A worker without one is told of
+// no client capability and speaks the newest generation it knows.
+type keyed interface {
+	Key() (key string, owned bool)
+}
 
 type writeDeadliner interface{ SetWriteDeadline(time.Time) error }
 
@@ -51,9 +55,10 @@ func (s *Server) Open(ctx context.Context, rwc io.ReadWriteCloser) (*Conn, error
 	c.calls.calls = map[uint64]*waiter{}
 	var p profile
 	if k, ok := rwc.(keyed); ok {
-		key := k.Key()
-		c.lentFor(key)
-		p = s.profileOf(key)
+		if key, owned := k.Key(); owned {
+			c.lentFor(key)
+			p = s.profileOf(key)
+		}
 	}
 	modern, err := s.era.choose(ctx, p)
 	if err != nil {

@@ -99,6 +99,16 @@ func (e *eras) choose(ctx context.Context, p profile) (modern bool, err error) {
 	}
 }
 
+// modernOnly reports whether a worker can only be a modern one.
+func (e *eras) modernOnly() bool {
+	if e.fixed != "auto" {
+		return e.fixed == "modern"
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.only
+}
+
 // probe settles the verdict, whatever happens.
 func (e *eras) probe(ctx context.Context) {
 	modern, answered := false, false

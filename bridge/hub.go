@@ -102,9 +102,10 @@ func (x *exchange) run(ctx context.Context, call *Call) Reply {
 	}
 }
 
-// profile is what kind of worker this call wants.
+// profile is what kind of worker this call wants. One worker serves all of a
+// person's clients, except those that can be asked what others cannot.
 func (call *Call) profile(s *Server) profile {
-	if call.Modern || !s.private() || call.Client.asks == 0 {
+	if call.Modern || !s.private() || call.Client.asks == 0 || s.era.modernOnly() {
 		return profile{}
 	}
 	return profile{legacy: true, asks: call.Client.asks}

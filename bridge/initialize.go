@@ -31,8 +31,8 @@ func (x *exchange) initialize() {
 	if e.info.isObj(b) {
 		v.info = flat(e.info.of(b), e.broken)
 	}
-	x.call.Client = Client{Version: version, Info: v.info}
-	id, err := x.s.identity(x.r.Context(), x.call.Principal)
+	x.call.Client = Client{Version: version, Info: v.info, asks: v.asks}
+	id, err := x.s.identity(x.r.Context(), x.call.profile(x.s), x.call.Principal)
 	if err != nil {
 		x.refuse(refusal(err))
 		return

@@ -161,7 +161,7 @@ func (x *exchange) setLevel(ctx context.Context) {
 		x.refuse(&fault{http.StatusOK, codeParams, "no such log level", nil})
 		return
 	}
-	id, err := x.s.identity(ctx, x.call.Principal)
+	id, err := x.s.identity(ctx, x.call.profile(x.s), x.call.Principal)
 	if err != nil {
 		x.refuse(refusal(err))
 		return

@@ -86,7 +86,7 @@ func (x *exchange) wanted() *fault {
 }
 
 func (x *exchange) discover() {
-	id, err := x.s.identity(x.r.Context(), x.call.Principal)
+	id, err := x.s.identity(x.r.Context(), profile{}, x.call.Principal)
 	if err != nil {
 		x.refuse(refusal(err))
 		return

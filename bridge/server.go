@@ -136,9 +136,6 @@ func New(o Options) (*Server, error) {
 		wait: 10 * time.Second, age: 24 * time.Hour, silence: 10 * time.Minute,
 		limit: o.Config.Limits.Line, bufs: &s.bufs,
 	}
-	if o.Config.Era != "auto" {
-		s.era.fixed = o.Config.Era
-	}
 	return s, nil
 }
 
@@ -255,11 +252,11 @@ func (s *Server) learn(id *identity) { s.ident.Store(id) }
 
 // identity returns who the server is: as it said last, or by borrowing a
 // worker when that is long ago or never was.
-func (s *Server) identity(ctx context.Context, who string) (*identity, error) {
+func (s *Server) identity(ctx context.Context, p profile, who string) (*identity, error) {
 	if id := s.ident.Load(); id != nil && time.Since(id.at) < s.identityAge {
 		return id, nil
 	}
-	c, release, err := s.acquire(ctx, profile{}, who)
+	c, release, err := s.acquire(ctx, p, who)
 	if err != nil {
 		return nil, err
 	}
