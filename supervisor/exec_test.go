@@ -219,6 +219,10 @@ func TestAdoptedZombiesAreReaped(t *testing.T) {
 	}
 	s := real(t)
 	apply(t, s, childSpec(t, "echo"))
+	h := s.o.system.(*host)
+	h.mu.Lock()
+	h.strayAge = 100 * time.Millisecond
+	h.mu.Unlock()
 	c, release := acquire(t, s, "echo", "alice")
 	defer release()
 	for _, how := range []string{"orphan", "orphan setsid"} {

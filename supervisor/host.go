@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
+	"time"
 
 	"go.uber.org/zap"
 )
@@ -33,16 +34,24 @@ type host struct {
 	dirty   chan struct{}  // tells the sweeper that something may be left; holds one
 
 	mu     sync.Mutex
-	serial int              // guarded by mu; number of the last process
-	live   map[int]*tracked // guarded by mu; our own children that have not been reaped, by pid
-	left   map[int]struct{} // guarded by mu; groups whose leader is gone, until they are seen to be empty
-	stale  map[int]uint64   // guarded by mu; unknown zombies of the last sweep, with their start
+	serial int                 // guarded by mu; number of the last process
+	live   map[int]*tracked    // guarded by mu; our own children that have not been reaped, by pid
+	left   map[int]struct{}    // guarded by mu; groups whose leader is gone, until they are seen to be empty
+	strays map[stray]time.Time // guarded by mu; unclaimed zombies, and when they were first seen
+	// strayAge is how long such a zombie is left for somebody to wait for it. guarded by mu
+	strayAge time.Duration
 }
 
 // tracked is a child that was started here.
 type tracked struct {
 	*process
 	mark string
+}
+
+// stray is an unclaimed zombie; with its start, in ticks since boot, its number is unique.
+type stray struct {
+	pid   int
+	start uint64
 }
 
 // startOrder is one start, for the spawner.
@@ -54,7 +63,8 @@ type startOrder struct {
 func newHost(log *zap.Logger, guardianCommand []string) *host {
 	h := &host{
 		log: log, mark: rand.Text(), starts: make(chan startOrder), stop: make(chan struct{}), dirty: make(chan struct{}, 1),
-		live: make(map[int]*tracked), left: make(map[int]struct{}), stale: make(map[int]uint64),
+		live: make(map[int]*tracked), left: make(map[int]struct{}), strays: make(map[stray]time.Time),
+		strayAge: 10 * time.Second,
 	}
 	adopt(log)
 	h.thread.Go(h.spawn) // ends when starts is closed, by close

@@ -22,7 +22,7 @@ import (
 //   - it is in the group of a worker and is not that worker: nothing else makes processes in
 //     those groups; or
 //   - it is in another session than we are, which a child of os/exec is only if it was asked to
-//     be, and it has been a zombie for a whole sweep: whoever waits for a child does so at once.
+//     be, and it has been a zombie for strayAge: whoever waits for a child does so at once.
 
 const (
 	sweepSoon  = 20 * time.Millisecond // after a worker's end, or when something was killed
@@ -68,7 +68,8 @@ func (h *host) sweep() {
 func (h *host) clean() (killed int, unsure bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	stale := make(map[int]uint64)
+	now := time.Now()
+	strays := make(map[stray]time.Time)
 	groups := make(map[int]struct{})
 	for _, p := range processes() {
 		groups[p.group] = struct{}{}
@@ -80,21 +81,26 @@ func (h *host) clean() (killed int, unsure bool) {
 			killed++
 		case kind == orphan && p.parent == os.Getpid():
 			reap(p.pid)
-		case kind == stray:
-			if h.stale[p.pid] == p.start {
+		case kind == unclaimed:
+			key := stray{p.pid, p.start}
+			since, ok := h.strays[key]
+			if !ok {
+				since = now
+			}
+			if now.Sub(since) >= h.strayAge {
 				reap(p.pid)
 				break
 			}
-			stale[p.pid] = p.start
+			strays[key] = since
 		}
 	}
-	h.stale = stale
+	h.strays = strays
 	for group := range h.left {
 		if _, ok := groups[group]; !ok {
 			delete(h.left, group)
 		}
 	}
-	return killed, len(stale) > 0 || len(h.left) > 0
+	return killed, len(strays) > 0 || len(h.left) > 0
 }
 
 // measure counts the orphans and the memory of the groups.
@@ -115,11 +121,11 @@ func (h *host) measure() measurement {
 type kind int
 
 const (
-	foreign kind = iota // none of ours
-	started             // started here
-	member              // belongs to a worker that lives
-	orphan              // belonged to one that does not
-	stray               // a zombie that has nobody else to wait for it, as it seems
+	foreign   kind = iota // none of ours
+	started               // started here
+	member                // belongs to a worker that lives
+	orphan                // belonged to one that does not
+	unclaimed             // a zombie that has nobody else to wait for it, as it seems
 )
 
 // classify tells what p is. Callers hold mu.
@@ -138,7 +144,7 @@ func (h *host) classify(p proc) kind {
 		return foreign
 	}
 	if p.zombie {
-		return stray
+		return unclaimed
 	}
 	mark := markOf(p.pid)
 	for _, t := range h.live {
