@@ -27,7 +27,11 @@ type Conn struct {
 	done    chan struct{} // closed when the reader has ended
 	noise   atomic.Uint64 // lines that were no message
 	control sync.WaitGroup
-	posts   atomic.Int32
+
+	omu      sync.Mutex // guards the next three
+	outbox   [][]byte   // lines of post
+	flushing bool
+	closed   bool
 
 	wmu   sync.Mutex // guards stdin: one whole line at a time
 	until time.Time  // the write deadline that is set
@@ -144,18 +148,35 @@ func (c *Conn) send(line []byte) error {
 // maxPosts bounds the bridge's own lines to a worker that are not yet written.
 const maxPosts = 256
 
-// post writes a line from the reader, which must not wait for stdin: a worker
-// that is blocked on its output would block us both.
+// post writes a line, in the order of the calls, without making the caller
+// wait for stdin: the reader must not, for a worker that is blocked on its
+// output would block us both.
 func (c *Conn) post(line []byte) {
-	if c.posts.Add(1) > maxPosts {
-		c.posts.Add(-1)
+	c.omu.Lock()
+	defer c.omu.Unlock()
+	if len(c.outbox) >= maxPosts || c.closed {
 		return
 	}
-	// Ends within the write deadline; waited for by the reader's end.
-	c.control.Go(func() {
-		defer c.posts.Add(-1)
+	c.outbox = append(c.outbox, line)
+	if !c.flushing {
+		c.flushing = true
+		c.control.Go(c.flush) // ends when the box is empty; waited for by the reader's end
+	}
+}
+
+func (c *Conn) flush() {
+	for {
+		c.omu.Lock()
+		if len(c.outbox) == 0 {
+			c.flushing = false
+			c.omu.Unlock()
+			return
+		}
+		line := c.outbox[0]
+		c.outbox = c.outbox[1:]
+		c.omu.Unlock()
 		_ = c.write(line)
-	})
+	}
 }
 
 // cancel tells the worker that nobody waits for a call any more.
@@ -228,6 +249,9 @@ func (c *Conn) read() {
 	}
 	c.calls.kill(err)
 	c.rwc.Close()
+	c.omu.Lock()
+	c.closed = true
+	c.omu.Unlock()
 	c.control.Wait()
 	c.s.log.Debug("worker connection ended", zap.Error(err), zap.Uint64("noise", c.noise.Load()))
 	c.s.forget(c)

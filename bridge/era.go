@@ -3,6 +3,7 @@ package bridge
 import (
 	"context"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -170,11 +171,14 @@ func (e *eras) ask(ctx context.Context) (modern, answered bool) {
 		}
 		switch env.kind {
 		case kindResult:
-			return strings.Contains(string(env.rVersions.of(got.b)), `"`+modernVersion+`"`), true
+			return listed(got.b, env.rVersions), true
 		case kindError:
-			data := env.fAux.of(got.b)
-			is := string(env.fCode.of(got.b)) == "-32022" && strings.Contains(string(data), `"`+modernVersion+`"`)
-			return is, true
+			return string(env.fCode.of(got.b)) == "-32022" && listed(got.b, memberOf(got.b, env.fAux, "supported")), true
 		}
 	}
+}
+
+// listed reports whether the array of versions at p has the modern one.
+func listed(b []byte, p span) bool {
+	return slices.Contains(stringsOf(b, p), modernVersion)
 }

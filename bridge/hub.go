@@ -220,8 +220,10 @@ func (c *Conn) ensureLevel(want level) {
 			break
 		}
 	}
-	// The answer to id 0 finds nobody.
-	_ = c.write([]byte(`{"jsonrpc":"2.0","id":0,"method":"logging/setLevel","params":{"level":"` + want.String() + `"}}` + "\n"))
+	line := appendID([]byte(`{"jsonrpc":"2.0","id":`), c.calls.unheard())
+	line = append(line, `,"method":"logging/setLevel","params":{"level":"`...)
+	line = append(line, want.String()...)
+	_ = c.write(append(line, `"}}`+"\n"...))
 }
 
 func earlier(a, b time.Time) time.Time {

@@ -106,6 +106,14 @@ func (p *pending) add(w *waiter) error {
 	return nil
 }
 
+// unheard returns an id whose answer will find nobody.
+func (p *pending) unheard() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.next++
+	return p.next
+}
+
 func (p *pending) remove(w *waiter) {
 	p.mu.Lock()
 	delete(p.calls, w.id)

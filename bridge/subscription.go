@@ -83,9 +83,10 @@ func (c *Conn) unsubscribe(uri string) {
 		c.calls.free(c, v.w)
 		return
 	}
-	line := append([]byte(nil), `{"jsonrpc":"2.0","id":0,"method":"resources/unsubscribe","params":{"uri":`...)
+	line := appendID([]byte(`{"jsonrpc":"2.0","id":`), c.calls.unheard())
+	line = append(line, `,"method":"resources/unsubscribe","params":{"uri":`...)
 	line = quote(line, uri)
-	c.post(append(line, "}}\n"...)) // the answer to id 0 finds nobody
+	c.post(append(line, "}}\n"...))
 }
 
 // listenAt opens a subscriptions/listen on a modern worker. Its waiter keeps
