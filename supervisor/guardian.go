@@ -104,6 +104,7 @@ type guardian struct {
 	mu     sync.Mutex
 	groups map[int]struct{} // guarded by mu; what the guardian has to know
 	in     *os.File         // guarded by mu; nil while none runs
+	pid    int              // guarded by mu; of the last one
 }
 
 const (
@@ -197,7 +198,7 @@ func (g *guardian) start() *exec.Cmd {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.in = w
+	g.in, g.pid = w, cmd.Process.Pid
 	g.write("=" + g.host.mark + "\n")
 	for group := range g.groups {
 		g.write("+" + strconv.Itoa(group) + "\n")

@@ -79,7 +79,7 @@ func (s *Supervisor[C]) dismiss(srv *server[C]) {
 
 // leave makes the server end: calls have grace to finish.
 func (s *server[C]) leave(why string, grace time.Duration) {
-	_ = s.ask(context.Background(), func() { // one that is gone has left
+	_ = s.do(func() { // one that is gone has left
 		s.parting, s.grace = why, grace
 		s.happen(closeAsked)
 		s.retire(func(*worker[C]) bool { return true }) // also those that were draining with more time

@@ -215,7 +215,8 @@ func (s *server[C]) ask(ctx context.Context, f func()) error {
 	}
 }
 
-// await asks the owner to run f and waits until met says yes or gives an error.
+// await asks the owner to run f and waits until met, which the owner calls whenever something has
+// happened, says yes or gives an error.
 func (s *server[C]) await(ctx context.Context, f func() error, met func() (bool, error)) error {
 	done := make(chan error, 1)
 	err := s.ask(ctx, func() {
@@ -232,11 +233,21 @@ func (s *server[C]) await(ctx context.Context, f func() error, met func() (bool,
 	case err := <-done:
 		return err
 	case <-s.quit:
-		return s.departed()
+		select { // answered in its last round
+		case err := <-done:
+			return err
+		default:
+			return s.departed()
+		}
 	case <-ctx.Done():
 		// The watcher stays until it is met or the server goes; its channel has room.
 		return context.Cause(ctx)
 	}
+}
+
+// do lets the owner run f and settle what follows from it.
+func (s *server[C]) do(f func()) error {
+	return s.await(context.Background(), func() error { f(); return nil }, func() (bool, error) { return true, nil })
 }
 
 func (s *server[C]) departed() error {

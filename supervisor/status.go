@@ -80,6 +80,8 @@ func (s *server[C]) public() (State, string) {
 		return StateBackoff, s.pausing(n)
 	}
 	switch {
+	case n.ready > 0 && s.relieving:
+		return StateReady, s.history("serving as before the change, until a new worker is ready")
 	case n.ready > 0:
 		return StateReady, s.history("serving")
 	case n.starting > 0:

@@ -79,7 +79,7 @@ func (s *Supervisor[C]) Apply(ctx context.Context, want []Entry[C]) (Change, err
 	change := Diff(s.specs(), specs)
 	for _, e := range want {
 		srv := s.admit(e.Spec.Name)
-		if err := srv.ask(context.WithoutCancel(ctx), func() { srv.configure(e) }); err != nil {
+		if err := srv.do(func() { srv.configure(e) }); err != nil {
 			return change, fmt.Errorf("cannot configure server %q: %w", e.Spec.Name, err)
 		}
 	}
@@ -171,7 +171,7 @@ func (s *Supervisor[C]) StopKey(key string) {
 // StopKeys is StopKey for every key that match says yes to. match must not call the supervisor.
 func (s *Supervisor[C]) StopKeys(match func(key string) bool) {
 	for _, srv := range s.all() {
-		_ = srv.ask(context.Background(), func() { srv.expel(match) }) // a server that is gone has no workers
+		_ = srv.do(func() { srv.expel(match) }) // a server that is gone has no workers
 	}
 }
 

@@ -1,0 +1,39 @@
+package supervisor
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+func FuzzParseStat(f *testing.F) {
+	f.Add([]byte("12 (a) b) S 1 12 12 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 777 1000 5 1 1"))
+	f.Add([]byte("12 (x"))
+	f.Fuzz(func(t *testing.T, stat []byte) {
+		if p, ok := parseStat(12, stat); ok && p.pid != 12 {
+			t.Errorf("%+v", p)
+		}
+	})
+}
+
+func TestParseStat(t *testing.T) {
+	p, ok := parseStat(12, []byte("12 (a) b) Z 1 13 14 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 777 1000 5 1 1"))
+	if !ok || !p.zombie || p.parent != 1 || p.group != 13 || p.session != 14 || p.start != 777 || p.resident == 0 {
+		t.Errorf("%+v", p)
+	}
+	if !slices.ContainsFunc(processes(), func(p proc) bool { return p.pid == syscall.Getpid() }) {
+		t.Error("we are not in the process table")
+	}
+}
+
+// ignores tells whether a process ignores a signal: SigIgn of proc_pid_status(5).
+func ignores(pid int, sig syscall.Signal) bool {
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	_, after, _ := strings.Cut(string(status), "SigIgn:\t")
+	mask, err := strconv.ParseUint(strings.TrimSpace(strings.SplitN(after, "\n", 2)[0]), 16, 64)
+	return err == nil && mask>>(uint(sig)-1)&1 == 1
+}
