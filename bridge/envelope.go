@@ -191,17 +191,17 @@ func (e *envelope) top(s *scanner, b []byte, k span, version *string) error {
 	case "method":
 		return once(s, &e.method)
 	case "params":
-		return e.inside(s, b, &e.params, (*envelope).inParams)
+		return e.inside(s, b, &e.params, inParams)
 	case "result":
-		return e.inside(s, b, &e.result, (*envelope).inResult)
+		return e.inside(s, b, &e.result, inResult)
 	case "error":
-		return e.inside(s, b, &e.fault, (*envelope).inFault)
+		return e.inside(s, b, &e.fault, inFault)
 	}
 	return skip(s)
 }
 
 // inside walks the members of an object value, or skips a value of another kind.
-func (e *envelope) inside(s *scanner, b []byte, at *span, each func(*envelope, *scanner, []byte, span) error) error {
+func (e *envelope) inside(s *scanner, b []byte, at *span, where part) error {
 	twice := at.ok()
 	start := s.i
 	var fail error
@@ -218,7 +218,7 @@ func (e *envelope) inside(s *scanner, b []byte, at *span, each func(*envelope, *
 				break
 			}
 			s.space()
-			if err := each(e, s, b, k); err == errSyntax {
+			if err := e.member(s, b, k, where); err == errSyntax {
 				return err
 			} else if err != nil {
 				fail = err
@@ -232,6 +232,32 @@ func (e *envelope) inside(s *scanner, b []byte, at *span, each func(*envelope, *
 		return errTwice
 	}
 	return fail
+}
+
+// part is an object whose members are looked at. A func value in its place
+// would cost an allocation per message.
+type part uint8
+
+const (
+	inParams part = iota
+	inMeta
+	inResult
+	inResultMeta
+	inFault
+)
+
+func (e *envelope) member(s *scanner, b []byte, k span, where part) error {
+	switch where {
+	case inParams:
+		return e.paramMember(s, b, k)
+	case inMeta:
+		return e.metaMember(s, b, k)
+	case inResult:
+		return e.resultMember(s, b, k)
+	case inResultMeta:
+		return e.resultMetaMember(s, b, k)
+	}
+	return e.faultMember(s, b, k)
 }
 
 func skip(s *scanner) error {

@@ -3,7 +3,7 @@ package bridge
 // The members the bridge looks for inside params, _meta, result and error.
 // They are looked for whatever the method is: params may come before method.
 
-func (e *envelope) inParams(s *scanner, b []byte, k span) error {
+func (e *envelope) paramMember(s *scanner, b []byte, k span) error {
 	switch string(keyText(b, k)) {
 	case "name":
 		return once(s, &e.name)
@@ -36,12 +36,12 @@ func (e *envelope) inParams(s *scanner, b []byte, k span) error {
 		e.stateAt = span{k.s, s.i}
 		return err
 	case "_meta":
-		return e.inside(s, b, &e.meta, (*envelope).inMeta)
+		return e.inside(s, b, &e.meta, inMeta)
 	}
 	return skip(s)
 }
 
-func (e *envelope) inMeta(s *scanner, b []byte, k span) error {
+func (e *envelope) metaMember(s *scanner, b []byte, k span) error {
 	key := keyText(b, k)
 	if string(key) == "progressToken" {
 		return once(s, &e.progress)
@@ -64,7 +64,7 @@ func (e *envelope) inMeta(s *scanner, b []byte, k span) error {
 	return skip(s)
 }
 
-func (e *envelope) inResult(s *scanner, b []byte, k span) error {
+func (e *envelope) resultMember(s *scanner, b []byte, k span) error {
 	switch string(keyText(b, k)) {
 	case "resultType":
 		return onceMember(s, k, &e.rType)
@@ -91,19 +91,19 @@ func (e *envelope) inResult(s *scanner, b []byte, k span) error {
 	case "nextCursor":
 		return once(s, &e.rCursor)
 	case "_meta":
-		return e.inside(s, b, &e.rMeta, (*envelope).inResultMeta)
+		return e.inside(s, b, &e.rMeta, inResultMeta)
 	}
 	return skip(s)
 }
 
-func (e *envelope) inResultMeta(s *scanner, b []byte, k span) error {
+func (e *envelope) resultMetaMember(s *scanner, b []byte, k span) error {
 	if string(keyText(b, k)) == metaServer {
 		return once(s, &e.rServer)
 	}
 	return skip(s)
 }
 
-func (e *envelope) inFault(s *scanner, b []byte, k span) error {
+func (e *envelope) faultMember(s *scanner, b []byte, k span) error {
 	switch string(keyText(b, k)) {
 	case "code":
 		return once(s, &e.fCode)
