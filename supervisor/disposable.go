@@ -3,7 +3,6 @@ package supervisor
 import (
 	"context"
 	"io"
-	"sync"
 	"syscall"
 	"time"
 )
@@ -21,9 +20,10 @@ func (s *Supervisor[C]) Spawn(ctx context.Context, spec Spec) (io.ReadWriteClose
 	if srv, ok := s.get(spec.Name); ok {
 		logs = srv.ring
 	}
-	if s.isClosed() {
+	if !s.enter() {
 		return nil, errClosed
 	}
+	defer s.spawning.Done()
 	if !s.o.slots.take() {
 		return nil, &Busy{Reason: "no more processes may be started", RetryAfter: s.o.BusyRetry}
 	}
@@ -33,39 +33,44 @@ func (s *Supervisor[C]) Spawn(ctx context.Context, spec Spec) (io.ReadWriteClose
 		return nil, &Unavailable{Reason: "server " + err.Error()}
 	}
 	d := &disposable{child: c}
-	d.forget = sync.OnceFunc(func() {
+	s.mu.Lock()
+	s.spawned[d] = struct{}{}
+	s.mu.Unlock()
+	unhook := context.AfterFunc(ctx, d.kill)
+	s.running.Go(func() { // ends with the child
+		<-c.ended()
+		unhook()
 		s.o.slots.give()
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		delete(s.spawned, d)
 	})
-	d.unhook = context.AfterFunc(ctx, func() { _ = d.Close() }) // kills, and has no error to tell
-	s.mu.Lock()
-	late := s.closed
-	s.spawned[d] = struct{}{}
-	s.mu.Unlock()
-	if late { // Close has not seen this one
-		_ = d.Close()
-		return nil, errClosed
-	}
 	return d, nil
 }
 
-// disposable is a child of Spawn.
-type disposable struct {
-	child
-	unhook func() bool
-	forget func()
+// enter lets a Spawn in, unless the supervisor is closed. It is over with spawning.Done.
+func (s *Supervisor[C]) enter() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		s.spawning.Add(1)
+	}
+	return !s.closed
 }
+
+// disposable is a child of Spawn.
+type disposable struct{ child }
 
 // Close kills the child and its group and returns when they are gone.
 func (d *disposable) Close() error {
+	d.kill()
+	<-d.ended()
+	return nil
+}
+
+func (d *disposable) kill() {
 	d.signal(syscall.SIGKILL)
 	d.closeInput()
-	<-d.ended()
-	d.unhook()
-	d.forget()
-	return nil
 }
 
 // SetWriteDeadline bounds the writes to a child that does not read.

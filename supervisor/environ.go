@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"net/url"
 	"path"
 	"path/filepath"
 	"slices"
@@ -84,4 +85,20 @@ func preset(vars map[string]string, name, value string) {
 		}
 	}
 	vars[name] = value
+}
+
+// passwords finds those of the proxies, which programs like to print when they cannot reach one.
+func passwords(environ []string) (found []string) {
+	for _, kv := range environ {
+		name, value, _ := strings.Cut(kv, "=")
+		if !strings.HasSuffix(strings.ToLower(name), "_proxy") {
+			continue
+		}
+		if u, err := url.Parse(value); err == nil {
+			if password, ok := u.User.Password(); ok {
+				found = append(found, password)
+			}
+		}
+	}
+	return found
 }

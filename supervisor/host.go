@@ -125,7 +125,7 @@ func (h *host) follow(p *process) {
 	awaitExit(p)
 	// The child is a zombie now (on Linux) and keeps its number, so the group that has this
 	// number is its group: the one moment at which killing it can hit nobody else.
-	_ = syscall.Kill(-pid, syscall.SIGKILL) // mostly there is nobody left
+	p.killGroup()
 	h.guardian.unwatch(pid)
 	p.finish()
 	h.mu.Lock()

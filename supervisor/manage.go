@@ -58,6 +58,8 @@ func (s *server[C]) happen(ev event) {
 		s.streak = streak{}
 		s.seek()
 	case retire:
+		// What is started next has nothing to do with these, and need not wait for their places.
+		s.generation++
 		s.bespoken, s.relieving = false, false
 		s.retire(func(*worker[C]) bool { return true })
 	}

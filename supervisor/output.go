@@ -2,10 +2,13 @@ package supervisor
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -34,8 +37,15 @@ type output struct {
 	worker int
 	limit  *rate.Limiter
 
-	left int      // lines left out since the last that was kept
-	tail []string // the last lines, raw: cleaned only if someone asks, for most never are
+	left int // lines left out since the last that was kept; pump's own
+
+	mu   sync.Mutex
+	tail []rawLine // guarded by mu; the last lines, cleaned only if someone asks: most never are
+}
+
+type rawLine struct {
+	at   time.Time
+	text string
 }
 
 func newOutput(r *ring, m *masker, worker int) *output {
@@ -63,11 +73,13 @@ func (o *output) pump(r io.Reader) {
 	}
 }
 
-// last is what the child said last, on one line. Call it after pump has returned.
-func (o *output) last() string {
+// last is what the child said last, on one line, of what it said after since.
+func (o *output) last(since time.Time) string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	var said []string
-	for _, raw := range o.tail {
-		if text := strings.TrimSpace(o.text(raw)); text != "" {
+	for _, line := range o.tail {
+		if text := strings.TrimSpace(o.text(line.text)); text != "" && !line.at.Before(since) {
 			said = append(said, text)
 		}
 	}
@@ -75,19 +87,26 @@ func (o *output) last() string {
 }
 
 func (o *output) line(raw []byte) {
-	if len(strings.TrimSpace(string(raw))) > 0 {
-		o.tail = append(o.tail, string(raw))
-		if len(o.tail) > tailLines {
-			o.tail = o.tail[1:]
-		}
-	}
 	now := time.Now()
+	o.remember(raw, now)
 	if !o.limit.AllowN(now, 1) {
 		o.left++
 		return
 	}
 	o.flood()
 	o.ring.add(Line{Time: now, Worker: o.worker, Text: o.text(string(raw))})
+}
+
+func (o *output) remember(raw []byte, now time.Time) {
+	if len(bytes.TrimSpace(raw)) == 0 {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.tail) == tailLines {
+		o.tail = slices.Delete(o.tail, 0, 1)
+	}
+	o.tail = append(o.tail, rawLine{now, string(raw)})
 }
 
 // flood says how many lines were left out.

@@ -57,7 +57,7 @@ func TestOutput(t *testing.T) {
 	if got := lines[2].Text; !strings.HasSuffix(got, "x***"+cutMark) {
 		t.Errorf("cut line ends in %q", got[len(got)-20:])
 	}
-	if got := o.last(); !strings.HasSuffix(got, "/ last ***") || len(got) > tailLimit+len(ellipsis) {
+	if got := o.last(time.Time{}); !strings.HasSuffix(got, "/ last ***") || len(got) > tailLimit+len(ellipsis) {
 		t.Errorf("last words: %q", got)
 	}
 }
@@ -146,7 +146,7 @@ func FuzzOutput(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in string) {
 		const secret = "hunter2"
 		o, lines := pumped([]string{secret}, in)
-		lines = append(lines, Line{Text: o.last()})
+		lines = append(lines, Line{Text: o.last(time.Time{})})
 		for _, l := range lines {
 			if strings.Contains(l.Text, secret) {
 				t.Errorf("the secret is in %q", l.Text)

@@ -17,6 +17,9 @@ const (
 	// pipeGrace is how long what a dead process has left in its pipes may be read. Only what
 	// has left the process's group can hold a pipe open longer, and nobody waits for that.
 	pipeGrace = 250 * time.Millisecond
+	// fresh is how old a line may be to say why a process has ended: what it said when it
+	// started, hours ago, does not.
+	fresh = 10 * time.Second
 )
 
 // process is a real child: the leader of its own process group, on our own pipes. With pipes of
@@ -31,10 +34,13 @@ type process struct {
 
 	closing sync.Once
 	reaping sync.Once
-	waited  error         // what Wait said; after reap
-	heard   chan struct{} // closed when standard error has ended
-	gone    chan struct{} // closed when the group is dead, the child reaped and why is set
-	why     string
+	waited  error // what Wait said; after reap
+
+	mu    sync.Mutex
+	dead  bool          // guarded by mu; its number is about to be given back, or has been
+	heard chan struct{} // closed when standard error has ended
+	gone  chan struct{} // closed when the group is dead, the child reaped and why is set
+	why   string
 }
 
 // newProcess prepares a child and returns, beside it, the child's own ends of the pipes, to be
@@ -78,7 +84,7 @@ func (p *process) ended() <-chan struct{} { return p.gone }
 func (p *process) reason() string         { return p.why }
 
 // lastWords is what the child said last on standard error. While it lives, that may be a line behind.
-func (p *process) lastWords() string { return p.output.last() }
+func (p *process) lastWords() string { return p.output.last(time.Time{}) }
 
 // Read reads standard output: all that is there, and then why there is no more.
 func (p *process) Read(b []byte) (int, error) {
@@ -121,11 +127,19 @@ func (p *process) closeInput() { p.closing.Do(func() { _ = p.stdin.Close() }) } 
 
 // signal reaches every process of the group. That the group is gone is no error.
 func (p *process) signal(sig syscall.Signal) {
-	select {
-	case <-p.gone: // its number may be somebody else's by now
-	default:
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.dead {
 		_ = syscall.Kill(-p.pid(), sig)
 	}
+}
+
+// killGroup is the last signal. From here on the number may become somebody else's.
+func (p *process) killGroup() {
+	p.signal(syscall.SIGKILL) // mostly there is nobody left
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.dead = true
 }
 
 // listen reads standard error to its end.
@@ -146,7 +160,7 @@ func (p *process) finish() {
 	<-p.heard
 	// The pipe may hold an answer still. Whoever reads it has this long; then Read is told why.
 	time.AfterFunc(pipeGrace, func() { _ = p.stdout.Close() })
-	p.why = withWords(p.verb(), p.output.last())
+	p.why = withWords(p.verb(), p.output.last(time.Now().Add(-fresh)))
 }
 
 // verb says how a child ended: "exited with code 1", "killed by signal 9 (killed)".

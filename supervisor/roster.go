@@ -34,6 +34,12 @@ func (s *Supervisor[C]) all() []*server[C] {
 	return list
 }
 
+func (s *Supervisor[C]) disposables() []*disposable {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return keys(s.spawned)
+}
+
 func (s *Supervisor[C]) isClosed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

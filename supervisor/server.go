@@ -240,7 +240,9 @@ func (s *server[C]) await(ctx context.Context, f func() error, met func() (bool,
 			return s.departed()
 		}
 	case <-ctx.Done():
-		// The watcher stays until it is met or the server goes; its channel has room.
+		_ = s.ask(context.WithoutCancel(ctx), func() { // a server that is gone watches nothing
+			s.watchers = slices.DeleteFunc(s.watchers, func(w watcher) bool { return w.done == done })
+		})
 		return context.Cause(ctx)
 	}
 }

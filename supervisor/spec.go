@@ -49,7 +49,8 @@ func NewSpec(name string, c Config, secrets []string) (Spec, error) {
 	if err := c.Validate(); err != nil {
 		return Spec{}, err
 	}
-	return Spec{Name: name, Config: c, Secrets: slices.Clone(secrets), Environ: environ(c, os.Environ())}, nil
+	vars := environ(c, os.Environ())
+	return Spec{Name: name, Config: c, Secrets: append(slices.Clone(secrets), passwords(vars)...), Environ: vars}, nil
 }
 
 // Equal tells whether s and t describe the same server. Secrets and Key, which change how it is

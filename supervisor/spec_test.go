@@ -74,6 +74,13 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
+func TestPasswordsOfProxiesAreSecret(t *testing.T) {
+	got := passwords([]string{"https_proxy=http://me:hunter2@proxy:3128", "HTTP_PROXY=http://proxy", "PASSWORD=x"})
+	if !slices.Equal(got, []string{"hunter2"}) {
+		t.Errorf("%q", got)
+	}
+}
+
 func TestFingerprint(t *testing.T) {
 	one := Spec{Name: "a", Config: Config{Command: "x", Args: []string{"a", "b"}}, Environ: []string{"K=v"}}
 	first := one.Fingerprint()

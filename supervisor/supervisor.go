@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,7 +29,9 @@ type Entry[C any] struct {
 // Supervisor owns the processes of a list of servers. It is safe for concurrent use.
 type Supervisor[C any] struct {
 	o       Options
-	running sync.WaitGroup // the owners of servers
+	running sync.WaitGroup // the owners of servers and what looks after the children of Spawn
+	// spawning are the calls of Spawn that may start something.
+	spawning sync.WaitGroup
 
 	applying sync.Mutex // one Apply or Close at a time
 
@@ -120,15 +123,7 @@ func (s *Supervisor[C]) Snapshot() Snapshot {
 			snap.Servers = append(snap.Servers, <-got)
 		}
 	}
-	slices.SortFunc(snap.Servers, func(a, b ServerStatus) int {
-		if a.Name != b.Name {
-			if a.Name < b.Name {
-				return -1
-			}
-			return 1
-		}
-		return 0
-	})
+	slices.SortFunc(snap.Servers, func(a, b ServerStatus) int { return cmp.Compare(a.Name, b.Name) })
 	return snap
 }
 
@@ -187,11 +182,11 @@ func (s *Supervisor[C]) Close(ctx context.Context) error {
 		return nil
 	}
 	s.closed = true
-	spawned := keys(s.spawned)
 	s.mu.Unlock()
 
-	for _, d := range spawned {
-		_ = d.Close() // it kills, and has no error to tell
+	s.spawning.Wait() // what has been let in is known now
+	for _, d := range s.disposables() {
+		d.kill()
 	}
 	for _, srv := range s.all() {
 		srv.leave("mcpd is shutting down", drainUntil(ctx, s.o.Drain, srv.slowest(ctx)))
@@ -201,17 +196,34 @@ func (s *Supervisor[C]) Close(ctx context.Context) error {
 		s.running.Wait()
 		close(gone)
 	}()
-	var err error
 	select {
 	case <-gone:
+		s.o.system.close()
+		return nil
 	case <-ctx.Done():
-		err = fmt.Errorf("cannot wait for the end of all workers: %w", context.Cause(ctx))
-		s.o.Logger.Warn("killing what has not ended", zap.Error(err))
-		s.o.system.killAll()
-		<-gone
+	}
+	err := fmt.Errorf("cannot wait for the end of all workers: %w", context.Cause(ctx))
+	s.o.Logger.Warn("killing what has not ended", zap.Error(err))
+	if !s.killUntil(gone) {
+		return errors.Join(err, errors.New("cannot kill all workers: the kernel does not let go of some"))
 	}
 	s.o.system.close()
 	return err
+}
+
+// killUntil kills what runs, again and again because something may be on its way up, until gone.
+func (s *Supervisor[C]) killUntil(gone <-chan struct{}) bool {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for range 100 {
+		s.o.system.killAll()
+		select {
+		case <-gone:
+			return true
+		case <-tick.C:
+		}
+	}
+	return false
 }
 
 // drainUntil is the time that is left for calls if ending takes up to end.
