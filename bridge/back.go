@@ -85,10 +85,10 @@ func (c *Conn) forModern(dst []byte, call *Call, id uint64) []byte {
 	dst = comma(dst)
 	dst = append(dst, `"`+metaVersion+`":"`+modernVersion+`","`+metaCaps+`":`...)
 	switch {
-	case call.Client.Caps == nil, !call.method.asks:
-		dst = append(dst, "{}"...)
 	case call.Modern:
 		dst = append(dst, call.Client.Caps...)
+	case !call.method.asks:
+		dst = append(dst, "{}"...)
 	default:
 		dst = append(dst, call.Client.asks.capabilities()...)
 	}

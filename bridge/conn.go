@@ -110,12 +110,10 @@ func (c *Conn) write(line []byte) error {
 	if err := c.calls.reason(); err != nil {
 		return err
 	}
-	if d, ok := c.rwc.(writeDeadliner); ok {
-		// Moved only when a quarter of it is gone: setting it costs a timer.
-		if now := time.Now(); c.until.Sub(now) < c.s.writeTimeout*3/4 {
-			c.until = now.Add(c.s.writeTimeout)
-			_ = d.SetWriteDeadline(c.until)
-		}
+	if !c.bounded() {
+		// Pipes without deadlines: closing them is what ends a write.
+		t := time.AfterFunc(c.s.writeTimeout, func() { c.rwc.Close() })
+		defer t.Stop()
 	}
 	_, err := c.rwc.Write(line)
 	if err == nil {
@@ -126,6 +124,25 @@ func (c *Conn) write(line []byte) error {
 	}
 	c.rwc.Close()
 	return err
+}
+
+// bounded sets the write deadline, if the pipes have one. It is moved only when
+// a quarter of it is gone: that costs a timer.
+func (c *Conn) bounded() bool {
+	d, ok := c.rwc.(writeDeadliner)
+	if !ok {
+		return false
+	}
+	now := time.Now()
+	if c.until.Sub(now) >= c.s.writeTimeout*3/4 {
+		return true
+	}
+	c.until = now.Add(c.s.writeTimeout)
+	if d.SetWriteDeadline(c.until) != nil {
+		c.until = time.Time{}
+		return false
+	}
+	return true
 }
 
 // send writes a call's line. When the pipe is gone the reader knows the better

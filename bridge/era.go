@@ -90,11 +90,13 @@ func (e *eras) choose(ctx context.Context, p profile) (modern bool, err error) {
 		e.mu.Unlock()
 		if busy == nil {
 			e.probe(ctx)
-			continue
+		} else {
+			select {
+			case <-busy:
+			case <-ctx.Done():
+			}
 		}
-		select {
-		case <-busy:
-		case <-ctx.Done():
+		if ctx.Err() != nil {
 			return false, context.Cause(ctx)
 		}
 	}
@@ -110,7 +112,7 @@ func (e *eras) modernOnly() bool {
 	return e.only
 }
 
-// probe settles the verdict, whatever happens.
+// probe settles the verdict, unless its caller gave up meanwhile.
 func (e *eras) probe(ctx context.Context) {
 	modern, answered := false, false
 	if e.spawn != nil {
@@ -118,14 +120,17 @@ func (e *eras) probe(ctx context.Context) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	close(e.probing)
+	e.probing = nil
+	if !answered && ctx.Err() != nil {
+		return
+	}
 	e.modern, e.only = modern, false
 	age := e.silence
 	if answered {
 		age = e.age
 	}
 	e.until = time.Now().Add(age)
-	close(e.probing)
-	e.probing = nil
 	e.log.Debug("settled the protocol generation", zap.Bool("modern", modern), zap.Bool("answered", answered))
 }
 
@@ -142,7 +147,8 @@ func (e *eras) refused(modern bool) {
 
 // ask starts a child and sends server/discover (MCP 2026-07-28, versioning):
 // a result, or the error that lists modern versions, is modern; any other
-// error, silence, and the child's end are legacy.
+// error is legacy. So are silence and the child's end, but those may have
+// another cause and are not believed for long.
 func (e *eras) ask(ctx context.Context) (modern, answered bool) {
 	ctx, cancel := context.WithTimeout(ctx, e.wait)
 	defer cancel()
@@ -157,14 +163,14 @@ func (e *eras) ask(ctx context.Context) (modern, answered bool) {
 	line := append([]byte(nil), `{"jsonrpc":"2.0","id":1,"method":"server/discover","params":{"_meta":`...)
 	line = append(e.meta(line), "}}\n"...)
 	if _, err := rwc.Write(line); err != nil {
-		return false, ctx.Err() == nil
+		return false, false
 	}
 	in := lines{r: rwc, pool: e.bufs, limit: e.limit}
 	var env envelope
 	for {
 		got, err := in.next()
 		if err != nil {
-			return false, ctx.Err() == nil
+			return false, false
 		}
 		if env.scan(got.b) != nil {
 			continue

@@ -236,6 +236,13 @@ func (x *exchange) get() {
 		x.refuse(&fault{http.StatusNotAcceptable, codeInvalidRequest, "a stream is text/event-stream", nil})
 		return
 	}
+	if len(x.r.Header["Mcp-Session-Id"]) == 0 {
+		// Not 400: clients of 2024-11-05 and probes ask like this, and take 405
+		// for "no stream here" (MCP 2025-11-25, transports).
+		x.w.Header().Set("Allow", "POST, GET, DELETE")
+		x.plain(http.StatusMethodNotAllowed)
+		return
+	}
 	if f := x.openSession(x.r.Header.Get("Mcp-Protocol-Version")); f != nil {
 		x.refuse(f)
 		return

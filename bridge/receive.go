@@ -80,6 +80,8 @@ func (c *Conn) notice(f *frame) bool {
 			return true
 		}
 		c.s.watch.message(c.owner(), l, b)
+	case "notifications/elicitation/complete":
+		return c.s.private() && c.calls.newest(f, func(w *waiter) bool { return w.asks&askURL != 0 })
 	case "notifications/tools/list_changed":
 		c.s.schemas.forget()
 		c.s.watch.changed(c.owner(), listTools)

@@ -24,7 +24,7 @@ type Workers interface {
 
 // Options are what a Server is made of.
 type Options struct {
-	Name    string // of the server, in logs and bound into session ids
+	Name    string // of the server; session ids are bound to it
 	Config  Config
 	Workers Workers
 
@@ -34,9 +34,9 @@ type Options struct {
 	// it speaks; closing it ends it. nil: with era = "auto" every server is legacy.
 	Spawn func(ctx context.Context) (io.ReadWriteCloser, error)
 
-	Sealer  Sealer // of session ids
-	Logger  *zap.Logger
-	Version string // of mcpd, told to the servers
+	Sealer  Sealer      // of session ids
+	Logger  *zap.Logger // bound to the server's name already
+	Version string      // of mcpd, told to the servers
 
 	// Observe is called at the end of every request, on its goroutine. Optional.
 	Observe func(CallRecord)
@@ -119,7 +119,7 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{
 		o:             o,
-		log:           o.Logger.With(zap.String("server", o.Name)),
+		log:           o.Logger,
 		bound:         []byte("mcpd session\x00" + o.Name),
 		conns:         map[*Conn]struct{}{},
 		closing:       make(chan struct{}),
