@@ -13,8 +13,8 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
-// sdkServer is a go-sdk server on pipes, as a worker. cancelled receives one
-// value per call that was cancelled at it.
+// sdkServer is a go-sdk server on pipes, as a worker. cancelled receives a
+// value when its hanging tool is called and one when that call is cancelled.
 func sdkServer(t *testing.T, versions []string, cancelled chan<- struct{}) func(string) io.ReadWriteCloser {
 	return func(string) io.ReadWriteCloser {
 		s := mcp.NewServer(&mcp.Implementation{Name: "sdk", Version: "1"}, &mcp.ServerOptions{
@@ -38,6 +38,7 @@ func sdkServer(t *testing.T, versions []string, cancelled chan<- struct{}) func(
 			return &mcp.CallToolResult{Content: []mcp.Content{}}, nil, nil
 		})
 		mcp.AddTool(s, &mcp.Tool{Name: "hang"}, func(ctx context.Context, _ *mcp.CallToolRequest, _ any) (*mcp.CallToolResult, any, error) {
+			cancelled <- struct{}{} // it has begun
 			<-ctx.Done()
 			cancelled <- struct{}{}
 			return nil, nil, ctx.Err()
@@ -151,15 +152,23 @@ func callAll(t *testing.T, versions []string, version string) {
 }
 
 func cancelOne(ctx context.Context, t *testing.T, cs *mcp.ClientSession, cancelled <-chan struct{}) {
-	ctx2, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+	ctx2, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if _, err := cs.CallTool(ctx2, &mcp.CallToolParams{Name: "hang"}); err == nil {
-		t.Error("a hanging call came back")
+	back := make(chan error, 1)
+	go func() { // ends with ctx2
+		_, err := cs.CallTool(ctx2, &mcp.CallToolParams{Name: "hang"})
+		back <- err
+	}()
+	for range 2 {
+		select {
+		case <-cancelled:
+			cancel()
+		case <-ctx.Done():
+			t.Fatal("the server was not told of the call or its cancellation")
+		}
 	}
-	select {
-	case <-cancelled:
-	case <-ctx.Done():
-		t.Error("the server was not told of the cancellation")
+	if <-back == nil {
+		t.Error("a cancelled call came back")
 	}
 }
 
