@@ -1,0 +1,110 @@
+package idp
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Config is the [auth] section. Nothing in it changes by SIGHUP: a change needs a restart.
+type Config struct {
+	// Mode is "oauth" (default), or "none": no sign-in and no tokens, for loopback listeners only.
+	Mode string `koanf:"mode"`
+
+	// AccessTTL is how long an access token is good for. Default 1h; at least 1m. Several
+	// clients refresh when less than five minutes are left, so shorter than 15m costs a refresh per call.
+	AccessTTL time.Duration `koanf:"access_ttl"`
+
+	// RefreshTTL is how long a client may stay away before the person must sign in
+	// again; every refresh starts it anew. Default 720h.
+	RefreshTTL time.Duration `koanf:"refresh_ttl"`
+
+	// RefreshGrace is how long a refresh token that was just used still yields the same
+	// successor, for clients that refresh twice at once. Default 30s; at most 5m; 0 for none.
+	RefreshGrace time.Duration `koanf:"refresh_grace"`
+
+	// SessionTTL is how long a browser stays signed in. Default 168h.
+	SessionTTL time.Duration `koanf:"session_ttl"`
+
+	// Registration is about clients that register themselves (RFC 7591).
+	Registration RegistrationConfig `koanf:"registration"`
+}
+
+// RegistrationConfig is the [auth.registration] section.
+type RegistrationConfig struct {
+	// Disabled turns self-registration off. Default false.
+	Disabled bool `koanf:"disabled"`
+
+	// Schemes are the private-use URI schemes (RFC 8252 §7.1) that a redirect URI may
+	// have, beside https and http on loopback. Default: those of well-known clients.
+	Schemes []string `koanf:"schemes"`
+
+	// Rate is how many registrations per minute one address may make. Default 60.
+	Rate int `koanf:"rate"`
+
+	// Max is how many clients may be registered; beyond it, the oldest that nobody ever
+	// signed in to makes room. Default 10000.
+	Max int `koanf:"max"`
+
+	// Unused is how long a registration that nobody ever signed in to is kept. Default 168h.
+	Unused time.Duration `koanf:"unused"`
+}
+
+// DefaultConfig returns the configuration of an [auth] section that says nothing.
+func DefaultConfig() Config {
+	return Config{
+		Mode:         "oauth",
+		AccessTTL:    time.Hour,
+		RefreshTTL:   30 * 24 * time.Hour,
+		RefreshGrace: 30 * time.Second,
+		SessionTTL:   7 * 24 * time.Hour,
+		Registration: RegistrationConfig{
+			Schemes: []string{"cursor", "vscode", "vscode-insiders", "vscodium", "windsurf", "kiro", "zed", "warp", "claude", "goose", "lmstudio", "raycast", "com.raycast"},
+			Rate:    60,
+			Max:     10_000,
+			Unused:  7 * 24 * time.Hour,
+		},
+	}
+}
+
+// Validate reports every key that has an unusable value, each error naming its key.
+func (c Config) Validate() error {
+	var errs []error
+	bad := func(key, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%s: %s", key, fmt.Sprintf(format, args...)))
+	}
+	if c.Mode != "oauth" && c.Mode != "none" {
+		bad("mode", `must be "oauth" or "none", not %q`, c.Mode)
+	}
+	within := func(key string, d, least, most time.Duration) {
+		if d < least || d > most {
+			bad(key, "must be between %s and %s, not %s", least, most, d)
+		}
+	}
+	const year = 366 * 24 * time.Hour
+	within("access_ttl", c.AccessTTL, time.Minute, 24*time.Hour)
+	within("refresh_ttl", c.RefreshTTL, time.Hour, 2*year)
+	within("refresh_grace", c.RefreshGrace, 0, 5*time.Minute)
+	within("session_ttl", c.SessionTTL, time.Minute, year)
+	within("registration.unused", c.Registration.Unused, time.Hour, year)
+	if c.Registration.Rate < 1 {
+		bad("registration.rate", "must be at least 1 per minute, not %d", c.Registration.Rate)
+	}
+	if c.Registration.Max < 1 || c.Registration.Max > 1_000_000 {
+		bad("registration.max", "must be between 1 and 1000000, not %d", c.Registration.Max)
+	}
+	for _, s := range c.Registration.Schemes {
+		if !validScheme.MatchString(s) || slices.Contains(activeSchemes, s) {
+			bad("registration.schemes", "%q is not a private-use URI scheme", s)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+var validScheme = regexp.MustCompile(`^[a-z][a-z0-9+.-]*$`)
+
+// activeSchemes run or read something in the browser, or have rules of their own; no operator can allow them.
+var activeSchemes = strings.Fields("http https javascript data file blob filesystem vbscript about view-source chrome resource ftp ws wss mailto tel")

@@ -1,0 +1,66 @@
+package idp
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+
+	"github.com/zitadel/oidc/v3/pkg/oidc"
+)
+
+// metadata is one document for both standards, RFC 8414 and OpenID Connect Discovery:
+// clients read whichever they find first, and both must say the same. It says what is there, and nothing else.
+type metadata struct {
+	oidc.DiscoveryConfiguration
+	Iss bool `json:"authorization_response_iss_parameter_supported"` // RFC 9207 §3
+}
+
+// authMethods are the ways a client may prove itself at the token endpoint.
+func authMethods() []oidc.AuthMethod {
+	return []oidc.AuthMethod{oidc.AuthMethodNone, oidc.AuthMethodBasic, oidc.AuthMethodPost}
+}
+
+func (i *Issuer) discovery() ([]byte, error) {
+	m := metadata{
+		DiscoveryConfiguration: oidc.DiscoveryConfiguration{
+			Issuer:                                 i.issuer,
+			AuthorizationEndpoint:                  i.url(pathAuthorize),
+			TokenEndpoint:                          i.url(pathToken),
+			UserinfoEndpoint:                       i.url(pathUserinfo),
+			RevocationEndpoint:                     i.url(pathRevoke),
+			JwksURI:                                i.url(pathKeys),
+			ScopesSupported:                        supportedScopes,
+			ResponseTypesSupported:                 []string{string(oidc.ResponseTypeCode)},
+			ResponseModesSupported:                 []string{string(oidc.ResponseModeQuery)},
+			GrantTypesSupported:                    []oidc.GrantType{oidc.GrantTypeCode, oidc.GrantTypeRefreshToken},
+			SubjectTypesSupported:                  []string{"public"},
+			IDTokenSigningAlgValuesSupported:       []string{"ES256"},
+			TokenEndpointAuthMethodsSupported:      authMethods(),
+			RevocationEndpointAuthMethodsSupported: authMethods(),
+			ClaimsSupported:                        []string{"iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "amr", "azp", "at_hash", "c_hash", "name", "preferred_username"},
+			CodeChallengeMethodsSupported:          []oidc.CodeChallengeMethod{oidc.CodeChallengeMethodS256},
+		},
+		Iss: true,
+	}
+	if !i.config.Registration.Disabled {
+		m.RegistrationEndpoint = i.url(pathRegister)
+	}
+	return json.MarshalIndent(m, "", "  ")
+}
+
+// Metadata serves the RFC 8414 document, whatever the path: the oldest clients look for it beside each server.
+func (i *Issuer) Metadata() http.Handler {
+	return i.forPrograms(route{class: open, methods: map[string]handler{http.MethodGet: i.serveMetadata}})
+}
+
+func (i *Issuer) serveMetadata(w http.ResponseWriter, r *http.Request) error {
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "public, max-age=300")
+	h.Set("Content-Length", strconv.Itoa(len(i.metadata)))
+	w.WriteHeader(http.StatusOK)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(i.metadata) // a client that left is no error
+	}
+	return nil
+}

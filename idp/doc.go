@@ -1,0 +1,34 @@
+// Package idp is the issuer: one strict OAuth 2.1 and OpenID Connect server for
+// every MCP server behind mcpd. It knows people, clients and tokens.
+//
+// A sign-in, drawn as the states a browser walks through. Every step returns to
+// the dispatcher, which alone decides what comes next:
+//
+//	client ─ GET /.well-known/oauth-authorization-server ──▶ discovery.go   RFC 8414, OpenID Connect Discovery
+//	client ─ POST /register ───────────────────────────────▶ register.go    RFC 7591, RFC 7592
+//	browser ─ GET /authorize ──▶ authorize.go   client and redirect_uri wrong: a page, never a redirect
+//	              │                             the rest wrong: back to the client with error, state, iss (RFC 9207)
+//	              ▼                             right: sealed, bound to this browser's cookie, nothing stored
+//	         GET /authorize/continue  dispatch.go
+//	              ├─ nobody signed in ─────▶ /login    login.go     throttled, constant-time, session rotated
+//	              ├─ not allowed, or asked ▶ /consent  consent.go   names client, destination, server
+//	              └─ signed in, allowed, agreed ──▶ code ──▶ redirect_uri?code&state&iss
+//	client ─ POST /token ──▶ token.go   client authenticated first, then
+//	                         code.go      verifier, redirect_uri, resource; code spent and tokens made in one transaction
+//	                         refresh.go   rotation; the same successor within the grace, else the family ends
+//	client ─ bearer ──▶ Verify (verify.go)   SHA-256, one map; the audience is exactly this resource, the person is still allowed
+//
+// Browser pages and client endpoints are two groups with different defences, and
+// the table in routes.go says which is which: pages get cookies, a content
+// security policy and CSRF checks; endpoints get CORS for everyone and no cookies.
+//
+// Under it is github.com/zitadel/oidc's op package: its server parses and routes
+// the protocol requests, its LegacyServer is embedded and what was too lenient is
+// overridden (server.go). State is behind the small Store interface (store.go);
+// OpenStore is the SQLite one, and package storetest has the suite for any other.
+//
+// What this package does not do: it does not terminate TLS, route hosts, start
+// processes or read configuration files. It never issues a token that is good
+// at two servers, never stores a secret that it could hand out again, and knows nothing
+// of MCP beyond the resource URL. An access token is opaque; JWTs are ID tokens only.
+package idp

@@ -1,0 +1,213 @@
+package idp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/zitadel/oidc/v3/pkg/op"
+	"go.uber.org/zap"
+)
+
+// Options is what an issuer is made of. Issuer, Store, Resource and Allowed are required.
+type Options struct {
+	// Issuer is the issuer identifier: scheme and host, no path, no trailing slash.
+	Issuer string
+
+	// Config is the [auth] section.
+	Config Config
+
+	// Store is the issuer's from here on: Close closes it.
+	Store Store
+
+	// Resource names the server that a resource URL (RFC 8707) belongs to. It is asked
+	// at every authorization and must be safe for concurrent use.
+	Resource func(resource string) (server string, ok bool)
+
+	// Allowed says whether a person may use a server. It is asked at every sign-in, every
+	// refresh and every Verify, so that a changed policy holds at once; it must be fast and safe for concurrent use.
+	Allowed func(server string, u User) bool
+
+	// Logger is for what nobody else gets to see: internal errors, and the events of sign-ins. Default: none.
+	Logger *zap.Logger
+
+	// Loopback permits an http issuer on this computer, with cookies that need no https.
+	Loopback bool
+
+	// Now is the clock. Default time.Now.
+	Now func() time.Time
+
+	// SweepEvery is how often expired rows are removed. Default 10m.
+	SweepEvery time.Duration
+}
+
+// Issuer is the authorization server. It is safe for concurrent use.
+type Issuer struct {
+	issuer   string
+	host     string
+	config   Config
+	store    Store
+	resource func(string) (string, bool)
+	allowed  func(string, User) bool
+	log      *zap.Logger
+	clock    func() time.Time
+
+	keys     *keyring
+	hasher   *hasher
+	cache    *cache
+	cookies  cookieJar
+	pages    *pages
+	origins  *http.CrossOriginProtection
+	accounts *throttle // failed sign-ins by name
+	visitors *throttle // sign-ins by address
+	comers   *throttle // registrations by address
+
+	server   *server
+	encoder  issEncoder
+	metadata []byte
+	handler  http.Handler
+
+	stop context.CancelFunc
+	done sync.WaitGroup
+}
+
+// New makes an issuer over a store, with keys of its own on the first start.
+func New(ctx context.Context, o Options) (*Issuer, error) {
+	i, err := fromOptions(o)
+	if err != nil {
+		return nil, err
+	}
+	if i.keys, err = loadKeys(ctx, i.store.Keys(), i.now()); err != nil {
+		return nil, err
+	}
+	if i.pages, err = newPages(i.host); err != nil {
+		return nil, err
+	}
+	if i.server, err = newServer(i); err != nil {
+		return nil, fmt.Errorf("cannot build provider: %w", err)
+	}
+	i.encoder = newIssEncoder(i.issuer)
+	if i.metadata, err = i.discovery(); err != nil {
+		return nil, fmt.Errorf("cannot encode metadata: %w", err)
+	}
+	i.handler = i.routes()
+
+	sweeping, stop := context.WithCancel(context.Background())
+	i.stop = stop
+	every := o.SweepEvery
+	if every <= 0 {
+		every = 10 * time.Minute
+	}
+	// Ends when Close cancels it; Close waits.
+	i.done.Go(func() { i.sweep(sweeping, every) })
+	return i, nil
+}
+
+func fromOptions(o Options) (*Issuer, error) {
+	u, err := url.Parse(o.Issuer)
+	if err != nil || u.Host == "" || u.Scheme+"://"+u.Host != o.Issuer {
+		return nil, fmt.Errorf("cannot use issuer %q: want a scheme and a host, no path", o.Issuer)
+	}
+	if u.Scheme != "https" && !(o.Loopback && u.Scheme == "http" && loopbackHost(u.Hostname())) {
+		return nil, fmt.Errorf("cannot use issuer %q: want https, or http on this computer in loopback mode", o.Issuer)
+	}
+	if o.Store == nil || o.Resource == nil || o.Allowed == nil {
+		return nil, errors.New("cannot make issuer: Store, Resource and Allowed are required")
+	}
+	if err := o.Config.Validate(); err != nil {
+		return nil, err
+	}
+	i := &Issuer{
+		issuer: o.Issuer, host: u.Host, config: o.Config, store: o.Store, resource: o.Resource, allowed: o.Allowed,
+		log: o.Logger, clock: o.Now,
+		hasher: newHasher(max(2, runtime.GOMAXPROCS(0))), cache: newCache(), cookies: newCookieJar(u),
+		origins:  http.NewCrossOriginProtection(),
+		accounts: newThrottle(30*time.Second, 10),
+		visitors: newThrottle(2*time.Second, 30),
+		comers:   newThrottle(time.Minute/time.Duration(o.Config.Registration.Rate), max(10, o.Config.Registration.Rate)),
+	}
+	if i.log == nil {
+		i.log = zap.NewNop()
+	}
+	if i.clock == nil {
+		i.clock = time.Now
+	}
+	return i, nil
+}
+
+// Handler serves every path of the issuer's origin.
+func (i *Issuer) Handler() http.Handler { return i.handler }
+
+// Close ends the background work and closes the store. Requests should be over by then.
+func (i *Issuer) Close() error {
+	i.stop()
+	i.done.Wait()
+	return i.store.Close()
+}
+
+// now is the time, as precise as the store keeps it.
+func (i *Issuer) now() time.Time { return i.clock().UTC().Truncate(time.Millisecond) }
+
+func (i *Issuer) url(path string) string { return i.issuer + path }
+
+// sweep removes what time has made worthless, in batches, until ctx ends.
+func (i *Issuer) sweep(ctx context.Context, every time.Duration) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		if err := i.sweepOnce(ctx); err != nil && ctx.Err() == nil {
+			i.log.Warn("cannot sweep the store", zap.Error(err))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+const sweepBatch = 1000
+
+func (i *Issuer) sweepOnce(ctx context.Context) error {
+	now := i.now()
+	i.cache.drop(func(h *held) bool { return !now.Before(h.expires) })
+	for ctx.Err() == nil {
+		n, err := i.store.Sweep(ctx, Sweep{
+			Now: now, UnusedBefore: now.Add(-i.config.Registration.Unused), SaltBefore: now.Add(-i.config.RefreshGrace), Limit: sweepBatch,
+		})
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return nil
+		}
+	}
+	return ctx.Err()
+}
+
+// canonical is a resource URL as tokens carry it: scheme and host in lower case, no slash at the end (MCP, canonical server URI).
+func canonical(raw string) (string, bool) {
+	u, err := url.Parse(raw)
+	if err != nil || u.Scheme == "" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.ForceQuery || strings.Contains(raw, "#") {
+		return "", false
+	}
+	return strings.ToLower(u.Scheme) + "://" + strings.ToLower(u.Host) + strings.TrimSuffix(u.EscapedPath(), "/"), true
+}
+
+// findResource is the one place where a resource parameter is understood.
+func (i *Issuer) findResource(raw string) (resource, server string, ok bool) {
+	resource, ok = canonical(raw)
+	if !ok {
+		return "", "", false
+	}
+	server, ok = i.resource(resource)
+	return resource, server, ok
+}
+
+var _ op.Storage = (*storage)(nil)

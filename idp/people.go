@@ -1,0 +1,121 @@
+package idp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// CreateUser adds a person. An empty password opens nothing: such a person signs in
+// by a link. The texts of the errors are for the one who asked; ErrExists is among them.
+func (i *Issuer) CreateUser(ctx context.Context, name, password string) (User, error) {
+	if err := checkName(name); err != nil {
+		return User{}, err
+	}
+	a := Account{User: User{ID: newID("usr"), Name: name, Created: i.now()}}
+	if password != "" {
+		var err error
+		if a.Password, err = i.hasher.hash(ctx, password); err != nil {
+			return User{}, err
+		}
+	}
+	err := i.store.Users().Create(ctx, a)
+	if errors.Is(err, ErrExists) {
+		return User{}, fmt.Errorf("there is a user %q already: %w", name, ErrExists)
+	}
+	if err != nil {
+		return User{}, fmt.Errorf("cannot create user: %w", err)
+	}
+	return a.User, nil
+}
+
+// SetPassword gives a person a new password, and ends their browser sessions and
+// sign-in links. Clients stay connected. An empty password takes the password away.
+func (i *Issuer) SetPassword(ctx context.Context, name, password string) error {
+	a, err := i.account(ctx, name)
+	if err != nil {
+		return err
+	}
+	encoded := ""
+	if password != "" {
+		if encoded, err = i.hasher.hash(ctx, password); err != nil {
+			return err
+		}
+	}
+	if err := i.store.Users().SetPassword(ctx, a.ID, encoded); err != nil {
+		return fmt.Errorf("cannot set password: %w", err)
+	}
+	return nil
+}
+
+// RemoveUser removes a person and, at once, every session, consent and token of theirs.
+func (i *Issuer) RemoveUser(ctx context.Context, name string) (User, error) {
+	a, err := i.account(ctx, name)
+	if err != nil {
+		return User{}, err
+	}
+	if err := i.store.Users().Delete(ctx, a.ID); err != nil {
+		return User{}, fmt.Errorf("cannot remove user: %w", err)
+	}
+	i.cache.drop(func(h *held) bool { return h.user.ID == a.ID })
+	return a.User, nil
+}
+
+// Users lists everybody, by name.
+func (i *Issuer) Users(ctx context.Context) ([]User, error) {
+	users, err := i.store.Users().List(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("cannot list users: %w", err)
+	}
+	return users, nil
+}
+
+// SignInLink makes a URL that signs a person in, once, until ttl is over.
+func (i *Issuer) SignInLink(ctx context.Context, userName string, ttl time.Duration) (string, error) {
+	if ttl <= 0 {
+		return "", fmt.Errorf("a sign-in link must be good for some time, not %s", ttl)
+	}
+	a, err := i.account(ctx, userName)
+	if err != nil {
+		return "", err
+	}
+	secret := newSecret(prefixLink)
+	err = i.store.Sessions().PutLink(ctx, Link{Hash: DigestOf(secret), User: a.User, Expires: i.now().Add(ttl)})
+	if err != nil {
+		return "", fmt.Errorf("cannot keep sign-in link: %w", err)
+	}
+	// In the query, not the path: the path of a request is logged.
+	return i.url(pathLink) + "?" + url.Values{"link": {secret}}.Encode(), nil
+}
+
+// account finds a user for an administrator.
+func (i *Issuer) account(ctx context.Context, name string) (Account, error) {
+	a, err := i.store.Users().ByName(ctx, name)
+	if errors.Is(err, ErrNotFound) {
+		return Account{}, fmt.Errorf("there is no user %q: %w", name, ErrNotFound)
+	}
+	if err != nil {
+		return Account{}, fmt.Errorf("cannot look up user: %w", err)
+	}
+	return a, nil
+}
+
+// checkName keeps names readable in logs, on pages and in an allow list, where "*" and a "group:" prefix mean something.
+func checkName(name string) error {
+	switch {
+	case name == "":
+		return errors.New("a user needs a name")
+	case len(name) > 200 || !utf8.ValidString(name):
+		return errors.New("a user's name must be text of at most 200 bytes")
+	case strings.ContainsAny(name, "*:/\\\"'<>"):
+		return fmt.Errorf("a user's name must not have any of *:/\\\"'<> in it, as %q has", name)
+	case strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) || unicode.IsSpace(r) }):
+		return fmt.Errorf("a user's name must not have spaces or control characters in it, as %q has", name)
+	}
+	return nil
+}

@@ -1,0 +1,210 @@
+package idp
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path"
+	"strings"
+	"time"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+//go:embed schema
+var schemas embed.FS
+
+// db is the Store on SQLite. One connection writes, so that writers queue here and
+// never meet SQLITE_BUSY; the others read beside it (WAL).
+type db struct {
+	write, read *sql.DB
+}
+
+const (
+	readers = 8
+	pragmas = "_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=busy_timeout(5000)&_pragma=foreign_keys(1)"
+)
+
+// OpenStore opens, and if need be creates, the SQLite store in one file. The file and
+// its companions are readable by their owner only.
+func OpenStore(file string) (Store, error) {
+	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open store: %w", err)
+	}
+	// SQLite gives its -wal and -shm files the mode of the main file.
+	if err := errors.Join(f.Chmod(0o600), f.Close()); err != nil {
+		return nil, fmt.Errorf("cannot protect store: %w", err)
+	}
+	dsn := "file:" + (&url.URL{Path: file}).EscapedPath() + "?" + pragmas
+	d := &db{}
+	if d.write, err = sql.Open("sqlite", dsn+"&_txlock=immediate"); err != nil {
+		return nil, fmt.Errorf("cannot open store: %w", err)
+	}
+	d.write.SetMaxOpenConns(1)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := d.migrate(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("cannot prepare store %q: %w", file, err), d.write.Close())
+	}
+	if d.read, err = sql.Open("sqlite", dsn+"&_pragma=query_only(1)"); err != nil {
+		return nil, errors.Join(fmt.Errorf("cannot open store: %w", err), d.write.Close())
+	}
+	d.read.SetMaxOpenConns(readers)
+	d.read.SetMaxIdleConns(readers)
+	return d, nil
+}
+
+// Close releases the file.
+func (d *db) Close() error { return errors.Join(d.read.Close(), d.write.Close()) }
+
+func (d *db) Users() UserStore       { return dbUsers{d} }
+func (d *db) Sessions() SessionStore { return dbSessions{d} }
+func (d *db) Clients() ClientStore   { return dbClients{d} }
+func (d *db) Consents() ConsentStore { return dbConsents{d} }
+func (d *db) Tokens() TokenStore     { return dbTokens{d} }
+func (d *db) Keys() KeyStore         { return dbKeys{d} }
+
+// Sweep implements Store.
+func (d *db) Sweep(ctx context.Context, s Sweep) (int, error) {
+	total := 0
+	for _, q := range []struct {
+		table, where string
+		before       time.Time
+	}{
+		{"sessions", "expires < ?", s.Now},
+		{"links", "expires < ?", s.Now},
+		{"codes", "expires < ?", s.Now},
+		{"access_tokens", "expires < ?", s.Now},
+		{"refresh_tokens", "expires < ?", s.Now},
+		{"families", "expires < ?", s.Now},
+		{"clients", "used = 0 AND created < ?", s.UnusedBefore},
+	} {
+		res, err := d.write.ExecContext(ctx, `DELETE FROM `+q.table+` WHERE rowid IN (SELECT rowid FROM `+q.table+` WHERE `+q.where+` LIMIT ?)`, ms(q.before), s.Limit)
+		n, err := affected(res, err)
+		if err != nil {
+			return total, fmt.Errorf("cannot sweep %s: %w", q.table, err)
+		}
+		total += n
+	}
+	_, err := d.write.ExecContext(ctx, `UPDATE refresh_tokens SET salt = NULL WHERE salt IS NOT NULL AND used < ?`, ms(s.SaltBefore))
+	if err != nil {
+		return total, fmt.Errorf("cannot sweep salts: %w", err)
+	}
+	return total, nil
+}
+
+// migrate applies schema/NNN.sql for every number above the file's user_version.
+func (d *db) migrate(ctx context.Context) error {
+	files, err := schemas.ReadDir("schema")
+	if err != nil {
+		return err
+	}
+	var have int
+	if err := d.write.QueryRowContext(ctx, "PRAGMA user_version").Scan(&have); err != nil {
+		return err
+	}
+	if have > len(files) {
+		return fmt.Errorf("it was written by a newer mcpd (version %d, this one knows %d)", have, len(files))
+	}
+	for n := have + 1; n <= len(files); n++ {
+		text, err := schemas.ReadFile(path.Join("schema", files[n-1].Name()))
+		if err != nil {
+			return err
+		}
+		err = d.transaction(ctx, func(tx *sql.Tx) error {
+			_, err := tx.ExecContext(ctx, string(text)+fmt.Sprintf("\nPRAGMA user_version = %d;", n))
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("cannot apply %s: %w", files[n-1].Name(), err)
+		}
+	}
+	return nil
+}
+
+// transaction runs f in one write transaction: all of it or nothing.
+func (d *db) transaction(ctx context.Context, f func(tx *sql.Tx) error) error {
+	tx, err := d.write.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	if err := f(tx); err != nil {
+		return errors.Join(err, tx.Rollback())
+	}
+	return tx.Commit()
+}
+
+// exec runs one statement and wants it to touch a row; if none is touched it answers none.
+func (d *db) exec(ctx context.Context, none error, query string, args ...any) error {
+	return execOn(ctx, d.write, none, query, args...)
+}
+
+type execer interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+}
+
+func execOn(ctx context.Context, e execer, none error, query string, args ...any) error {
+	n, err := affected(e.ExecContext(ctx, query, args...))
+	if err != nil {
+		return plain(err)
+	}
+	if n == 0 {
+		return none
+	}
+	return nil
+}
+
+func affected(res sql.Result, err error) (int, error) {
+	if err != nil {
+		return 0, err
+	}
+	n, err := res.RowsAffected()
+	return int(n), err
+}
+
+// plain turns the driver's errors into the store's.
+func plain(err error) error {
+	if errors.Is(err, sql.ErrNoRows) {
+		return ErrNotFound
+	}
+	var e *sqlite.Error
+	if errors.As(err, &e) {
+		switch e.Code() {
+		case sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
+			return ErrExists
+		case sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
+			return ErrNotFound
+		}
+	}
+	return err
+}
+
+// ms and at carry a time through the database; the zero time is 0.
+func ms(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+func at(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
+}
+
+func words(s string) []string     { return strings.Fields(s) }
+func sentence(ws []string) string { return strings.Join(ws, " ") }
+func nullable(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}

@@ -1,0 +1,235 @@
+package idp
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"time"
+)
+
+// Store keeps what must survive a restart. Its parts are grouped by noun. Every
+// method is atomic and safe for concurrent use, times have millisecond precision,
+// and secrets come in as digests only. Removing a user or a client removes all
+// that hangs on it. Package storetest is the contract, executable.
+type Store interface {
+	Users() UserStore
+	Sessions() SessionStore
+	Clients() ClientStore
+	Consents() ConsentStore
+	Tokens() TokenStore
+	Keys() KeyStore
+
+	// Sweep removes at most s.Limit rows of each kind that time has made worthless
+	// and returns how many it removed.
+	Sweep(ctx context.Context, s Sweep) (int, error)
+	Close() error
+}
+
+// What a Store answers when it cannot do what it was asked to.
+var (
+	ErrNotFound = errors.New("not found")
+	ErrExists   = errors.New("exists already")
+	ErrSpent    = errors.New("used already")
+	ErrFull     = errors.New("full")
+)
+
+// Digest is the SHA-256 of a secret: all that the store knows of it.
+type Digest [sha256.Size]byte
+
+// DigestOf hashes a token, code, cookie or client secret. They carry at least 128
+// random bits, so that a plain hash is enough; passwords are hashed elsewhere.
+func DigestOf(secret string) Digest {
+	var buf [128]byte // keeps the usual secret off the heap
+	if len(secret) > len(buf) {
+		return sha256.Sum256([]byte(secret))
+	}
+	return sha256.Sum256(buf[:copy(buf[:], secret)])
+}
+
+// Sweep says what is old.
+type Sweep struct {
+	Now          time.Time // rows that expired before are removed
+	UnusedBefore time.Time // clients registered before, that nobody signed in to, are removed
+	SaltBefore   time.Time // refresh tokens used before forget how to derive their successor
+	Limit        int
+}
+
+// User is a person who can sign in. ID has the form usr_… and never a colon.
+type User struct {
+	ID      string
+	Name    string
+	Created time.Time
+}
+
+// Account is a user with the encoded argon2id hash of the password; "" means
+// that no password opens it.
+type Account struct {
+	User
+	Password string
+}
+
+// UserStore keeps people. Names are unique without regard to case.
+type UserStore interface {
+	Create(ctx context.Context, a Account) error                      // ErrExists
+	ByID(ctx context.Context, id string) (Account, error)             // ErrNotFound
+	ByName(ctx context.Context, name string) (Account, error)         // ErrNotFound
+	List(ctx context.Context) ([]User, error)                         // by name
+	SetPassword(ctx context.Context, id string, encoded string) error // ends the user's sessions and links; ErrNotFound
+	Delete(ctx context.Context, id string) error                      // with sessions, links, consents, codes and tokens; ErrNotFound
+}
+
+// Session is a signed-in browser.
+type Session struct {
+	Hash     Digest
+	User     User
+	AuthTime time.Time // when the person proved who they are
+	Expires  time.Time
+}
+
+// Link is a one-time sign-in link.
+type Link struct {
+	Hash    Digest
+	User    User
+	Expires time.Time
+}
+
+// SessionStore keeps signed-in browsers and the links that sign one in. Expired ones are not found.
+type SessionStore interface {
+	Put(ctx context.Context, s Session) error // ErrNotFound without the user
+	Get(ctx context.Context, hash Digest, now time.Time) (Session, error)
+	Delete(ctx context.Context, hash Digest) error
+	PutLink(ctx context.Context, l Link) error
+	Link(ctx context.Context, hash Digest, now time.Time) (Link, error)
+	TakeLink(ctx context.Context, hash Digest, now time.Time) (Link, error) // one taker only; the rest: ErrNotFound
+}
+
+// Client is a registered OAuth client.
+type Client struct {
+	ID           string
+	Name         string
+	RedirectURIs []string
+	AuthMethod   string // none, client_secret_basic or client_secret_post
+	Secret       Digest // of a client with a secret
+	Manage       Digest // of the registration access token (RFC 7592)
+	URI          string // the client's home page, as it says
+	SoftwareID   string
+	AppType      string // application_type as it says: native, web or ""
+	Created      time.Time
+	Used         time.Time // zero until somebody has signed in to it
+}
+
+// ClientStore keeps registered clients.
+type ClientStore interface {
+	// Create adds a client. When there are limit clients, the oldest unused one makes room; ErrFull when none is unused.
+	Create(ctx context.Context, c Client, limit int) error
+	Get(ctx context.Context, id string) (Client, error) // ErrNotFound
+	Use(ctx context.Context, id string, now time.Time) error
+	Delete(ctx context.Context, id string) error // with its codes, consents and tokens; ErrNotFound
+}
+
+// Consent is what a person has agreed that a client may do at a server.
+type Consent struct {
+	UserID, ClientID, Server string
+
+	Scopes  []string
+	Digest  Digest // of what the person was shown of the client
+	Created time.Time
+}
+
+// ConsentStore remembers consents, one for each user, client and server.
+type ConsentStore interface {
+	Put(ctx context.Context, c Consent) error
+	Get(ctx context.Context, userID, clientID, server string) (Consent, error) // ErrNotFound
+	Delete(ctx context.Context, userID, clientID, server string) error
+}
+
+// Code is an authorization code until it is redeemed, and then its tombstone until it expires.
+type Code struct {
+	Hash        Digest
+	Family      Family // of the tokens it will give
+	RedirectURI string
+	Challenge   string // PKCE, S256
+	Nonce       string
+	Expires     time.Time
+	Used        time.Time
+}
+
+// Family is all tokens that came from one authorization: one user, one client, one server.
+type Family struct {
+	ID       string
+	UserID   string
+	ClientID string // "" for a personal token
+	Server   string
+	Resource string // the audience
+	Scopes   []string
+	Label    string // of a personal token
+	AuthTime time.Time
+	Created  time.Time
+	Expires  time.Time // when the last token in it does
+}
+
+// Access is an access token.
+type Access struct {
+	Hash    Digest
+	Family  string
+	Scopes  []string
+	Created time.Time
+	Expires time.Time
+}
+
+// Refresh is a refresh token. A used one stays until it expires, so that its reuse is noticed.
+type Refresh struct {
+	Hash    Digest
+	Family  string
+	Expires time.Time
+	Used    time.Time
+	Salt    []byte // of a used one, within the grace: derives its successor from the token itself
+}
+
+// Holder is a live access token with all that a check of it needs.
+type Holder struct {
+	Access
+	Family     Family
+	User       User
+	ClientName string
+}
+
+// Connection is a family as its owner sees it.
+type Connection struct {
+	Family
+	ClientName string
+}
+
+// TokenStore keeps codes and tokens. The methods that spend something take it and
+// store what it was spent for in one transaction, so that nothing can be had twice
+// and nothing is lost after it was answered.
+type TokenStore interface {
+	PutCode(ctx context.Context, c Code) error
+	Code(ctx context.Context, hash Digest) (Code, error)                               // used ones too; ErrNotFound
+	BurnCode(ctx context.Context, hash Digest, now time.Time) error                    // no token for it any more; ErrSpent
+	Redeem(ctx context.Context, hash Digest, now time.Time, a Access, r Refresh) error // makes the family; ErrSpent, ErrNotFound
+
+	Refresh(ctx context.Context, hash Digest) (Refresh, Family, error)                                // used ones too; ErrNotFound
+	Rotate(ctx context.Context, old Digest, now time.Time, salt []byte, next Refresh, a Access) error // ErrSpent, ErrNotFound
+
+	PutFamily(ctx context.Context, f Family, a Access) error // a personal token
+	PutAccess(ctx context.Context, a Access) error           // one more in a family; ErrNotFound
+	Access(ctx context.Context, hash Digest) (Holder, error) // expired ones too; ErrNotFound
+	DeleteAccess(ctx context.Context, hash Digest) error
+	DeleteFamily(ctx context.Context, id string) error
+	Connections(ctx context.Context, userID string, now time.Time) ([]Connection, error) // newest first
+}
+
+// Key is a secret of the issuer itself. The newest of a kind is in use; older ones still verify.
+type Key struct {
+	ID      string
+	Kind    string
+	Secret  []byte
+	Created time.Time
+}
+
+// KeyStore keeps the issuer's own keys.
+type KeyStore interface {
+	List(ctx context.Context, kind string) ([]Key, error) // newest first
+	Put(ctx context.Context, k Key) error
+}

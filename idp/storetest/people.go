@@ -1,0 +1,145 @@
+package storetest
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/mcpd/mcpd/idp"
+)
+
+func users(w *world) {
+	alice := w.user("Alice")
+	a, err := w.Users().ByName(w.Context(), "aLICE")
+	w.no(err)
+	same(w, a, idp.Account{User: alice, Password: "hash of Alice"})
+	a, err = w.Users().ByID(w.Context(), alice.ID)
+	w.no(err)
+	same(w, a.User, alice)
+	w.want(w.Users().Create(w.Context(), idp.Account{User: idp.User{ID: "usr_2", Name: "ALICE"}}), idp.ErrExists)
+	w.want(w.Users().Create(w.Context(), idp.Account{User: idp.User{ID: alice.ID, Name: "x"}}), idp.ErrExists)
+	w.user("bob")
+	all, err := w.Users().List(w.Context())
+	w.no(err)
+	same(w, len(all), 2)
+	same(w, all[0].Name+all[1].Name, "Alicebob")
+
+	_, err = w.Users().ByName(w.Context(), "carol")
+	w.want(err, idp.ErrNotFound)
+	_, err = w.Users().ByID(w.Context(), "usr_carol")
+	w.want(err, idp.ErrNotFound)
+	w.want(w.Users().SetPassword(w.Context(), "usr_carol", "x"), idp.ErrNotFound)
+	w.want(w.Users().Delete(w.Context(), "usr_carol"), idp.ErrNotFound)
+
+	s := idp.Session{Hash: idp.DigestOf("s"), User: alice, AuthTime: w.now, Expires: w.later(time.Hour)}
+	w.no(w.Sessions().Put(w.Context(), s))
+	w.no(w.Users().SetPassword(w.Context(), alice.ID, "new"))
+	a, err = w.Users().ByID(w.Context(), alice.ID)
+	w.no(err)
+	same(w, a.Password, "new")
+	_, err = w.Sessions().Get(w.Context(), s.Hash, w.now)
+	w.want(err, idp.ErrNotFound)
+}
+
+func sessions(w *world) {
+	alice := w.user("alice")
+	s := idp.Session{Hash: idp.DigestOf("s"), User: alice, AuthTime: w.later(-time.Minute), Expires: w.later(time.Hour)}
+	w.no(w.Sessions().Put(w.Context(), s))
+	got, err := w.Sessions().Get(w.Context(), s.Hash, w.now)
+	w.no(err)
+	same(w, got, s)
+	_, err = w.Sessions().Get(w.Context(), s.Hash, w.later(time.Hour))
+	w.want(err, idp.ErrNotFound)
+	_, err = w.Sessions().Get(w.Context(), idp.DigestOf("other"), w.now)
+	w.want(err, idp.ErrNotFound)
+	w.no(w.Sessions().Delete(w.Context(), s.Hash))
+	w.no(w.Sessions().Delete(w.Context(), s.Hash))
+	_, err = w.Sessions().Get(w.Context(), s.Hash, w.now)
+	w.want(err, idp.ErrNotFound)
+	w.want(w.Sessions().Put(w.Context(), idp.Session{Hash: s.Hash, User: idp.User{ID: "usr_none"}, Expires: s.Expires}), idp.ErrNotFound)
+}
+
+func links(w *world) {
+	alice := w.user("alice")
+	l := idp.Link{Hash: idp.DigestOf("l"), User: alice, Expires: w.later(time.Hour)}
+	w.no(w.Sessions().PutLink(w.Context(), l))
+	for range 2 {
+		got, err := w.Sessions().Link(w.Context(), l.Hash, w.now)
+		w.no(err)
+		same(w, got, l)
+	}
+	_, err := w.Sessions().Link(w.Context(), l.Hash, w.later(time.Hour))
+	w.want(err, idp.ErrNotFound)
+	_, err = w.Sessions().TakeLink(w.Context(), l.Hash, w.later(time.Hour))
+	w.want(err, idp.ErrNotFound)
+	won := w.race(func() error { _, err := w.Sessions().TakeLink(w.Context(), l.Hash, w.now); return err }, idp.ErrNotFound)
+	same(w, won, 1)
+}
+
+func clients(w *world) {
+	c := w.client("cli_1")
+	got, err := w.Clients().Get(w.Context(), "cli_1")
+	w.no(err)
+	same(w, fmt.Sprint(got), fmt.Sprint(c))
+	w.want(w.Clients().Create(w.Context(), c, 1000), idp.ErrExists)
+	w.no(w.Clients().Use(w.Context(), "cli_1", w.later(time.Second)))
+	w.no(w.Clients().Use(w.Context(), "cli_1", w.later(time.Hour)))
+	got, err = w.Clients().Get(w.Context(), "cli_1")
+	w.no(err)
+	same(w, got.Used, w.later(time.Second))
+	_, err = w.Clients().Get(w.Context(), "cli_2")
+	w.want(err, idp.ErrNotFound)
+	w.want(w.Clients().Delete(w.Context(), "cli_2"), idp.ErrNotFound)
+	w.no(w.Clients().Delete(w.Context(), "cli_1"))
+	_, err = w.Clients().Get(w.Context(), "cli_1")
+	w.want(err, idp.ErrNotFound)
+}
+
+func clientLimit(w *world) {
+	add := func(id string, age time.Duration) error {
+		return w.Clients().Create(w.Context(), idp.Client{ID: id, Name: id, AuthMethod: "none", Created: w.later(-age)}, 3)
+	}
+	w.no(add("used", time.Hour))
+	w.no(w.Clients().Use(w.Context(), "used", w.now))
+	w.no(add("old", 30*time.Minute))
+	w.no(add("young", 20*time.Minute))
+	w.no(add("next", 0))
+	_, err := w.Clients().Get(w.Context(), "old")
+	w.want(err, idp.ErrNotFound)
+	for _, id := range []string{"used", "young", "next"} {
+		_, err := w.Clients().Get(w.Context(), id)
+		w.no(err)
+		w.no(w.Clients().Use(w.Context(), id, w.now))
+	}
+	w.want(add("more", 0), idp.ErrFull)
+}
+
+func consents(w *world) {
+	alice, c := w.user("alice"), w.client("cli_1")
+	k := idp.Consent{UserID: alice.ID, ClientID: c.ID, Server: "alpha", Scopes: []string{"mcp"}, Digest: idp.DigestOf("d"), Created: w.now}
+	w.no(w.Consents().Put(w.Context(), k))
+	k.Scopes = []string{"mcp", "openid"}
+	w.no(w.Consents().Put(w.Context(), k))
+	got, err := w.Consents().Get(w.Context(), alice.ID, c.ID, "alpha")
+	w.no(err)
+	same(w, fmt.Sprint(got), fmt.Sprint(k))
+	for _, other := range [][3]string{{"usr_x", c.ID, "alpha"}, {alice.ID, "cli_x", "alpha"}, {alice.ID, c.ID, "beta"}} {
+		_, err := w.Consents().Get(w.Context(), other[0], other[1], other[2])
+		w.want(err, idp.ErrNotFound)
+	}
+	w.no(w.Consents().Delete(w.Context(), alice.ID, c.ID, "alpha"))
+	_, err = w.Consents().Get(w.Context(), alice.ID, c.ID, "alpha")
+	w.want(err, idp.ErrNotFound)
+}
+
+func keys(w *world) {
+	old := idp.Key{ID: "key_1", Kind: "a", Secret: []byte{1, 2}, Created: w.now}
+	young := idp.Key{ID: "key_2", Kind: "a", Secret: []byte{3}, Created: w.later(time.Hour)}
+	other := idp.Key{ID: "key_3", Kind: "b", Secret: []byte{4}, Created: w.now}
+	for _, k := range []idp.Key{old, young, other} {
+		w.no(w.Keys().Put(w.Context(), k))
+	}
+	got, err := w.Keys().List(w.Context(), "a")
+	w.no(err)
+	same(w, fmt.Sprint(got), fmt.Sprint([]idp.Key{young, old}))
+	w.want(w.Keys().Put(w.Context(), old), idp.ErrExists)
+}

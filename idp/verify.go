@@ -1,0 +1,114 @@
+package idp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Grant is what an access token stands for. It is shared: Scopes must not be changed.
+type Grant struct {
+	UserID     string
+	UserName   string
+	ClientID   string // "" for a personal token
+	ClientName string // of a personal token, its label
+	Scopes     []string
+	Expires    time.Time
+}
+
+// ErrInvalidToken is what Verify's error wraps when the token is not good: unknown,
+// expired, revoked, for another server, or of a person who may not use this one (any more).
+var ErrInvalidToken = errors.New("invalid token")
+
+// The ways in which a token is not good, made once: bad tokens can come fast.
+var (
+	errNoToken    = fmt.Errorf("%w: not known", ErrInvalidToken)
+	errExpired    = fmt.Errorf("%w: expired", ErrInvalidToken)
+	errAudience   = fmt.Errorf("%w: for another server", ErrInvalidToken)
+	errNotAllowed = fmt.Errorf("%w: its user may not use this server", ErrInvalidToken)
+)
+
+// Verify says whom an access token stands for, if it is good for exactly this resource
+// now. It is called for every request: a token seen before costs a hash and a lookup in memory.
+func (i *Issuer) Verify(ctx context.Context, token, resource string) (Grant, error) {
+	h, err := i.holder(ctx, token)
+	if err != nil {
+		return Grant{}, err
+	}
+	if h.resource != resource {
+		return Grant{}, errAudience
+	}
+	if !i.allowed(h.server, h.user) {
+		return Grant{}, errNotAllowed
+	}
+	return h.grant, nil
+}
+
+// Mint makes a personal access token for a program that cannot sign in by itself. It has
+// no refresh token. The label is for people, to know it by. The texts of the errors are for the one who asked.
+func (i *Issuer) Mint(ctx context.Context, userName, resource string, ttl time.Duration, label string) (string, error) {
+	if ttl <= 0 {
+		return "", fmt.Errorf("a token must be good for some time, not %s", ttl)
+	}
+	a, err := i.account(ctx, userName)
+	if err != nil {
+		return "", err
+	}
+	resource, server, ok := i.findResource(resource)
+	if !ok {
+		return "", fmt.Errorf("%q is not the URL of a server here", resource)
+	}
+	if !i.allowed(server, a.User) {
+		return "", fmt.Errorf("%s may not use %s: add the name to the server's allow", a.Name, server)
+	}
+	now := i.now()
+	f := Family{ID: newID("fam"), UserID: a.ID, Server: server, Resource: resource, Scopes: []string{defaultScope}, Label: clip(label, 100), AuthTime: now, Created: now}
+	access, secret := i.newAccess(f.ID, f.Scopes, now, ttl)
+	if err := i.store.Tokens().PutFamily(ctx, f, access); err != nil {
+		return "", fmt.Errorf("cannot keep token: %w", err)
+	}
+	return secret, nil
+}
+
+// holder finds a live token, in memory first.
+func (i *Issuer) holder(ctx context.Context, token string) (*held, error) {
+	if !looksLike(token, prefixAccess) {
+		return nil, errNoToken
+	}
+	hash, now := DigestOf(token), i.clock()
+	h := i.cache.get(&hash)
+	if h == nil {
+		var err error
+		if h, err = i.load(ctx, hash); err != nil {
+			return nil, err
+		}
+	}
+	if !now.Before(h.expires) {
+		return nil, errExpired
+	}
+	return h, nil
+}
+
+// load fetches a token from the store. If something is revoked meanwhile, it is answered once but not kept.
+func (i *Issuer) load(ctx context.Context, hash Digest) (*held, error) {
+	epoch := i.cache.epoch()
+	t, err := i.store.Tokens().Access(ctx, hash)
+	if errors.Is(err, ErrNotFound) {
+		return nil, errNoToken
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot look up token: %w", err)
+	}
+	h := &held{
+		hash: hash, family: t.Family.ID, server: t.Family.Server, resource: t.Family.Resource, user: t.User, expires: t.Access.Expires,
+		grant: Grant{
+			UserID: t.User.ID, UserName: t.User.Name, ClientID: t.Family.ClientID, ClientName: t.ClientName, Scopes: t.Scopes, Expires: t.Access.Expires,
+		},
+	}
+	if h.grant.ClientID == "" {
+		h.grant.ClientName = t.Family.Label
+	}
+	i.cache.put(h, epoch)
+	return h, nil
+}
