@@ -12,9 +12,9 @@ func (c *Conn) appendLine(dst []byte, call *Call, id uint64) []byte {
 	dst = append(dst, '"')
 	start := len(dst)
 	switch {
-	case c.modern == call.Modern && !call.edited():
+	case c.modern.Load() == call.Modern && !call.edited():
 		dst = call.sameEra(dst, id)
-	case c.modern:
+	case c.modern.Load():
 		dst = c.forModern(dst, call, id)
 	default:
 		dst = call.forLegacy(dst, id)

@@ -21,7 +21,7 @@ type Conn struct {
 	rwc     io.ReadWriteCloser
 	lent    atomic.Pointer[string] // the key it serves, nil until somebody says
 	asked   asks                   // questions the worker was told it may ask
-	modern  bool
+	modern  atomic.Bool            // set by the handshake, while the reader runs
 	ident   *identity
 	calls   pending
 	done    chan struct{} // closed when the reader has ended
@@ -204,7 +204,7 @@ func (c *Conn) cancel(id uint64, reason string) {
 		b = append(b, `,"reason":`...)
 		b = quote(b, reason)
 	}
-	if c.modern {
+	if c.modern.Load() {
 		b = append(b, `,"_meta":`...)
 		b = c.s.ownMeta(b)
 	}
@@ -226,7 +226,7 @@ func (c *Conn) request(ctx context.Context, method, params string) (*frame, erro
 	b = append(b, method...)
 	b = append(b, `","params":{`...)
 	b = append(b, params...)
-	if c.modern {
+	if c.modern.Load() {
 		if params != "" {
 			b = append(b, ',')
 		}

@@ -105,7 +105,8 @@ func FuzzBack(f *testing.F) {
 			return
 		}
 		s := &Server{}
-		c := &Conn{s: s, modern: mode&1 != 0}
+		c := &Conn{s: s}
+		c.modern.Store(mode&1 != 0)
 		call := &Call{method: methodOf(text(e.method.of(b))), body: b, env: &e, Modern: mode&2 != 0}
 		if call.method.name == "" || (call.Modern && !e.meta.isObj(b)) {
 			return
@@ -124,10 +125,10 @@ func FuzzBack(f *testing.F) {
 		if a, w := got.args.ok(), e.args.ok(); a != w {
 			t.Fatalf("arguments: %q from %q", line, b)
 		}
-		if call.Modern && !c.modern && (got.mVersion.ok() || got.mCaps.ok() || got.mLevel.ok()) {
+		if call.Modern && !c.modern.Load() && (got.mVersion.ok() || got.mCaps.ok() || got.mLevel.ok()) {
 			t.Fatalf("a legacy server was told of the modern generation: %q", line)
 		}
-		if c.modern && !call.Modern && !got.mCaps.ok() {
+		if c.modern.Load() && !call.Modern && !got.mCaps.ok() {
 			t.Fatalf("no _meta: %q", line)
 		}
 	})

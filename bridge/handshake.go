@@ -48,7 +48,7 @@ func (c *Conn) initialize(ctx context.Context, p profile) (refused bool, err err
 
 // discover asks a modern worker who it is.
 func (c *Conn) discover(ctx context.Context) error {
-	c.modern = true
+	c.modern.Store(true)
 	f, err := c.request(ctx, "server/discover", "")
 	if err != nil {
 		return fmt.Errorf("cannot discover the server: %w", err)

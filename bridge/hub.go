@@ -208,7 +208,7 @@ func (x *exchange) await(ctx context.Context, c *Conn, w *waiter, call *Call) Re
 // ensureLevel makes a legacy worker log at least this much. Who wants less is
 // not shown the rest.
 func (c *Conn) ensureLevel(want level) {
-	if c.modern || c.ident.has&hasLogging == 0 {
+	if c.modern.Load() || c.ident.has&hasLogging == 0 {
 		return
 	}
 	for {

@@ -101,7 +101,7 @@ func (x *exchange) finishLegacy(r *Reply) {
 	case r.frame.env.kind == kindError:
 		b, e := r.frame.line.b, &r.frame.env
 		code, to := string(e.fCode.of(b)), ""
-		if r.conn.modern && (code == "-32021" || code == "-32022" || code == "-32020") {
+		if r.conn.modern.Load() && (code == "-32021" || code == "-32022" || code == "-32020") {
 			to = "-32603" // codes older clients do not know
 		}
 		x.rec.Code = number(code)

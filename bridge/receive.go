@@ -123,7 +123,7 @@ func (c *Conn) question(f *frame) bool {
 	}
 	// Only a worker of one person may ask, and only within one of that person's
 	// calls (SEP-2260): stdio does not say which, so the newest that can answer.
-	if need := askOf(m, b, e); need != 0 && c.s.private() && !c.modern {
+	if need := askOf(m, b, e); need != 0 && c.s.private() && !c.modern.Load() {
 		if c.calls.newest(f, func(w *waiter) bool { return w.asks&need == need }) {
 			return true
 		}

@@ -16,7 +16,7 @@ import (
 // Workers lends out connections. key is opaque to it: calls with equal keys
 // may be given the same worker, calls with different keys never are. release
 // is called once per Acquire; the connection may die at any time before that.
-// The text of an error is for people; an error with a method
+// Acquire bounds its own waiting. The text of an error is for people; an error with a method
 // RetryAfter() time.Duration says when it is worth trying again.
 type Workers interface {
 	Acquire(ctx context.Context, key string) (c *Conn, release func(), err error)

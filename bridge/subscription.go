@@ -42,7 +42,7 @@ func (c *Conn) subscribe(ctx context.Context, uri string) error {
 	}
 	v := &subscribed{refs: 1}
 	raw := string(quote(nil, uri))
-	if c.modern {
+	if c.modern.Load() {
 		w, err := c.listenAt(`"notifications":{"resourceSubscriptions":[` + raw + `]}`)
 		if err != nil {
 			return err
@@ -112,7 +112,7 @@ func (c *Conn) listenAt(params string) (*waiter, error) {
 // watchLists asks a modern worker to announce changes of its lists; a legacy
 // one does so unasked.
 func (c *Conn) watchLists(context.Context) {
-	if !c.modern {
+	if !c.modern.Load() {
 		return
 	}
 	out := []byte(`"notifications":{`)
@@ -142,6 +142,8 @@ type holding struct {
 // hold subscribes to each resource on its own loan of the worker, so that the
 // worker is not stopped as idle. Those that are refused are left out.
 func (x *exchange) hold(ctx context.Context, c *Conn, uris []string) *holding {
+	ctx, cancel := context.WithTimeout(ctx, x.s.o.Config.Limits.Call)
+	defer cancel()
 	h := &holding{c: c}
 	for _, u := range uris {
 		if s, err := x.s.holdOne(ctx, profile{}, x.call.Principal, u); err == nil {
