@@ -1,0 +1,309 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// adminError is an answer of the admin socket that is not a success: the status, and the sentence the command prints.
+type adminError struct {
+	Status  int    `json:"-"`
+	Message string `json:"error"`
+}
+
+func (e *adminError) Error() string { return e.Message }
+
+// adminHandler serves the commands. Whoever can open the socket (mode 0600, in a 0700 directory) is the
+// user mcpd runs as, so nothing more is asked; bodies are small and every answer is JSON.
+func (d *daemon) adminHandler() http.Handler {
+	mux := http.NewServeMux()
+	for pattern, h := range map[string]func(w http.ResponseWriter, r *http.Request) (any, error){
+		"GET /v1/status":                 d.adminStatus,
+		"POST /v1/reload":                d.adminReload,
+		"POST /v1/check":                 d.adminCheck,
+		"GET /v1/logs/{server}":          d.adminLogs,
+		"POST /v1/servers/{server}/{do}": d.adminPower,
+		"GET /v1/users":                  d.adminUsers,
+		"POST /v1/users":                 d.adminAddUser,
+		"DELETE /v1/users/{user}":        d.adminRemoveUser,
+		"PUT /v1/users/{user}/password":  d.adminPassword,
+		"POST /v1/users/{user}/link":     d.adminLink,
+		"POST /v1/tokens":                d.adminToken,
+	} {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
+			v, err := h(w, r)
+			d.answerAdmin(w, v, err)
+		})
+	}
+	return mux
+}
+
+// answerAdmin writes v, or err with its status; a nil v means that the handler wrote its answer itself.
+func (d *daemon) answerAdmin(w http.ResponseWriter, v any, err error) {
+	status := http.StatusOK
+	if err != nil {
+		var ae *adminError
+		if !errors.As(err, &ae) {
+			ae = &adminError{http.StatusUnprocessableEntity, err.Error()} // the person at the socket owns the daemon: causes are theirs to read
+		}
+		status, v = ae.Status, ae
+	}
+	if v == nil {
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	if err := json.NewEncoder(w).Encode(v); err != nil {
+		d.log.Debug("admin answer not written", zap.Error(err))
+	}
+}
+
+func readAdmin(r *http.Request, v any) error {
+	if err := json.NewDecoder(r.Body).Decode(v); err != nil {
+		return &adminError{http.StatusBadRequest, "cannot read the request: " + err.Error()}
+	}
+	return nil
+}
+
+func (d *daemon) adminStatus(http.ResponseWriter, *http.Request) (any, error) {
+	return d.status(), nil
+}
+
+func (d *daemon) adminReload(_ http.ResponseWriter, r *http.Request) (any, error) {
+	return d.reload(context.WithoutCancel(r.Context()))
+}
+
+// adminCheck is a reload without the doing: the daemon's own environment expands the file, so its answer is the true one.
+func (d *daemon) adminCheck(http.ResponseWriter, *http.Request) (any, error) {
+	p, err := d.plan()
+	if err != nil {
+		return nil, err
+	}
+	return p.change, nil
+}
+
+// logLine is one stderr line of a worker as the admin socket tells it, a JSON object a line.
+type logLine struct {
+	Time   time.Time `json:"time"`
+	Worker int       `json:"worker"`
+	Text   string    `json:"text"`
+}
+
+func (d *daemon) adminLogs(w http.ResponseWriter, r *http.Request) (any, error) {
+	name := r.PathValue("server")
+	logs, ok := d.supervisor.Logs(name)
+	if !ok {
+		return nil, d.noServer(name)
+	}
+	n := 100
+	if s := r.URL.Query().Get("lines"); s != "" {
+		var err error
+		if n, err = strconv.Atoi(s); err != nil || n < 0 {
+			return nil, &adminError{http.StatusBadRequest, fmt.Sprintf("lines must be a whole number, not %q", s)}
+		}
+	}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	enc, flush := json.NewEncoder(w), http.NewResponseController(w)
+	write := func(l logLine) error { return errors.Join(enc.Encode(l), flush.Flush()) }
+	if r.URL.Query().Get("follow") == "" {
+		for _, l := range logs.Tail(n) {
+			if err := enc.Encode(logLine{l.Time, l.Worker, l.Text}); err != nil {
+				return nil, nil //nolint:nilerr // the reader left
+			}
+		}
+		return nil, nil
+	}
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	defer context.AfterFunc(d.closing, cancel)()
+	for l := range logs.FollowTail(ctx, n) {
+		if write(logLine{l.Time, l.Worker, l.Text}) != nil {
+			break
+		}
+	}
+	return nil, nil
+}
+
+func (d *daemon) adminPower(_ http.ResponseWriter, r *http.Request) (any, error) {
+	name := r.PathValue("server")
+	if _, ok := d.world.Load().tenants[name]; !ok {
+		return nil, d.noServer(name)
+	}
+	do, ok := map[string]func(context.Context, string) error{
+		"start": d.supervisor.Start, "stop": d.supervisor.Stop, "restart": d.supervisor.Restart,
+	}[r.PathValue("do")]
+	if !ok {
+		return nil, &adminError{http.StatusNotFound, "no such action"}
+	}
+	if err := do(r.Context(), name); err != nil {
+		return nil, err
+	}
+	st := d.status()
+	for _, s := range st.Servers {
+		if s.Name == name {
+			return s, nil
+		}
+	}
+	return nil, d.noServer(name)
+}
+
+func (d *daemon) noServer(name string) error {
+	msg := fmt.Sprintf("there is no server %q in %s", name, d.configFile)
+	if near := closest(name, d.world.Load().names()); near != "" {
+		msg += fmt.Sprintf("; did you mean %q?", near)
+	}
+	return &adminError{http.StatusNotFound, msg}
+}
+
+// userRequest is the body of the calls on users. Password is never logged or answered.
+type userRequest struct {
+	Name     string `json:"name,omitempty"`
+	Password string `json:"password,omitempty"`
+}
+
+// userAnswer is a user as the commands print it.
+type userAnswer struct {
+	Name    string    `json:"name"`
+	ID      string    `json:"id"`
+	Created time.Time `json:"created"`
+	Link    string    `json:"link,omitempty"` // one-time sign-in link, only where it was asked for
+}
+
+// needIssuer refuses the calls on people and tokens while auth.mode = "none", where there are none.
+func (d *daemon) needIssuer() error {
+	if d.issuer == nil {
+		return &adminError{http.StatusConflict, `auth.mode is "none": there are no users and no tokens`}
+	}
+	return nil
+}
+
+func (d *daemon) adminUsers(_ http.ResponseWriter, r *http.Request) (any, error) {
+	if err := d.needIssuer(); err != nil {
+		return nil, err
+	}
+	users, err := d.issuer.Users(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	all := []userAnswer{}
+	for _, u := range users {
+		all = append(all, userAnswer{Name: u.Name, ID: u.ID, Created: u.Created})
+	}
+	return all, nil
+}
+
+func (d *daemon) adminAddUser(_ http.ResponseWriter, r *http.Request) (any, error) {
+	var req userRequest
+	if err := errors.Join(d.needIssuer(), readAdmin(r, &req)); err != nil {
+		return nil, err
+	}
+	u, err := d.issuer.CreateUser(r.Context(), req.Name, req.Password)
+	if err != nil {
+		return nil, err
+	}
+	answer := userAnswer{Name: u.Name, ID: u.ID, Created: u.Created}
+	if req.Password == "" {
+		if answer.Link, err = d.issuer.SignInLink(r.Context(), u.Name, signInLinkTTL); err != nil {
+			return nil, err
+		}
+	}
+	return answer, nil
+}
+
+// adminRemoveUser ends everything of that person: tokens and sessions by the issuer, processes by the supervisor.
+func (d *daemon) adminRemoveUser(_ http.ResponseWriter, r *http.Request) (any, error) {
+	if err := d.needIssuer(); err != nil {
+		return nil, err
+	}
+	u, err := d.issuer.RemoveUser(r.Context(), r.PathValue("user"))
+	if err != nil {
+		return nil, err
+	}
+	d.supervisor.StopKey(u.ID)
+	return userAnswer{Name: u.Name, ID: u.ID, Created: u.Created}, nil
+}
+
+func (d *daemon) adminPassword(_ http.ResponseWriter, r *http.Request) (any, error) {
+	var req userRequest
+	if err := errors.Join(d.needIssuer(), readAdmin(r, &req)); err != nil {
+		return nil, err
+	}
+	return struct{}{}, d.issuer.SetPassword(r.Context(), r.PathValue("user"), req.Password)
+}
+
+func (d *daemon) adminLink(_ http.ResponseWriter, r *http.Request) (any, error) {
+	if err := d.needIssuer(); err != nil {
+		return nil, err
+	}
+	link, err := d.issuer.SignInLink(r.Context(), r.PathValue("user"), signInLinkTTL)
+	return userAnswer{Name: r.PathValue("user"), Link: link}, err
+}
+
+// tokenRequest asks for a personal token. TTL is in seconds.
+type tokenRequest struct {
+	User   string `json:"user"`
+	Server string `json:"server"`
+	TTL    int64  `json:"ttl"`
+	Label  string `json:"label"`
+}
+
+// tokenAnswer carries the token, shown this once, and the one URL it is good for. Token is "" when auth.mode = "none".
+type tokenAnswer struct {
+	Token string `json:"token"`
+	URL   string `json:"url"`
+}
+
+func (d *daemon) adminToken(_ http.ResponseWriter, r *http.Request) (any, error) {
+	var req tokenRequest
+	if err := readAdmin(r, &req); err != nil {
+		return nil, err
+	}
+	t, ok := d.world.Load().tenants[req.Server]
+	if !ok {
+		return nil, d.noServer(req.Server)
+	}
+	if d.issuer == nil {
+		if req.Label == callLabel {
+			return tokenAnswer{URL: t.url}, nil
+		}
+		return nil, d.needIssuer()
+	}
+	if req.User == "" {
+		var err error
+		if req.User, err = d.onlyUser(r.Context()); err != nil {
+			return nil, err
+		}
+	}
+	token, err := d.issuer.Mint(r.Context(), req.User, t.url, time.Duration(req.TTL)*time.Second, req.Label)
+	if err != nil {
+		return nil, err
+	}
+	return tokenAnswer{Token: token, URL: t.url}, nil
+}
+
+// onlyUser is the user a command means that names none: possible only where there is just one.
+func (d *daemon) onlyUser(ctx context.Context) (string, error) {
+	users, err := d.issuer.Users(ctx)
+	if err != nil {
+		return "", err
+	}
+	if len(users) != 1 {
+		return "", &adminError{http.StatusConflict, fmt.Sprintf("there are %d users: say which with --user", len(users))}
+	}
+	return users[0].Name, nil
+}
+
+// drainBody lets a connection be used again.
+func drainBody(b io.ReadCloser) {
+	_, _ = io.Copy(io.Discard, io.LimitReader(b, 64<<10))
+	_ = b.Close()
+}

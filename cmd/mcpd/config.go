@@ -1,0 +1,82 @@
+package main
+
+import (
+	"github.com/mcpd/mcpd/bridge"
+	"github.com/mcpd/mcpd/idp"
+	"github.com/mcpd/mcpd/router"
+	"github.com/mcpd/mcpd/supervisor"
+)
+
+// localDomain is the domain that stands for this machine alone.
+const localDomain = "localhost"
+
+// Config is servers.toml: what the keys are, what they mean, and what holds where nothing is said.
+// Each room documents its own part. Every key can also be set by a variable, MCPD_LISTEN__HTTP for
+// [listen] http, and a few by flags: defaults < file < environment < flags.
+type Config struct {
+	// Domain is below which the servers live: each at https://<name>.<domain>/mcp, the issuer at
+	// https://auth.<domain>. "localhost" means local mode: one plain-HTTP loopback origin, each
+	// server at a path of it, and the listener on loopback addresses only.
+	// Default: "localhost". SIGHUP: no, needs a restart.
+	Domain string `koanf:"domain"`
+
+	// Listen is the front door. SIGHUP: no, needs a restart.
+	Listen router.Config `koanf:"listen"`
+
+	// Auth is who may sign in, and how long it lasts. SIGHUP: no, needs a restart.
+	Auth idp.Config `koanf:"auth"`
+
+	// Log is what mcpd writes about itself. SIGHUP: no, needs a restart.
+	Log LogConfig `koanf:"log"`
+
+	// Defaults is what every server inherits: all keys of a server but command and args. A key in
+	// the server's own entry wins; the tables env, workers, timeouts and limits are merged key by key.
+	// Default: the servers' own defaults. SIGHUP: yes.
+	Defaults ServerConfig `koanf:"defaults"`
+
+	// Servers are the servers by name. A name becomes a host name or a path: small letters, digits
+	// and dashes, at most 63. Default: none. SIGHUP: yes; unchanged servers are not touched.
+	Servers map[string]ServerConfig `koanf:"servers"`
+
+	// Secrets are, by server, the values that came into its entry from outside the file. They are
+	// no setting: they are what must be masked in whatever the server says.
+	Secrets map[string][]string `koanf:"-"`
+}
+
+// ServerConfig is one [servers.NAME]. SIGHUP: yes, for every key.
+type ServerConfig struct {
+	// The processes: command, args, env, pass_env, dir, disabled, workers, timeouts.
+	supervisor.Config `koanf:",squash"`
+
+	// The protocol: isolation, era, limits.
+	Bridge bridge.Config `koanf:",squash"`
+
+	// Allow lists who may use the server, by user name; * stands for any run of characters, as in
+	// "*@corp.example". Default: nobody; in local mode everybody who has signed in.
+	Allow []string `koanf:"allow"`
+}
+
+// LogConfig is the [log] table.
+type LogConfig struct {
+	// Level is the least that is written: "debug", "info", "warn" or "error".
+	// Default: "info". SIGHUP: no, needs a restart.
+	Level string `koanf:"level"`
+
+	// Format is "console" for people, "json" for programs, "auto" for whichever reads: console on a
+	// terminal, JSON elsewhere. Default: "auto". SIGHUP: no, needs a restart.
+	Format string `koanf:"format"`
+}
+
+// DefaultConfig is the lowest layer.
+func DefaultConfig() Config {
+	return Config{
+		Domain:   localDomain,
+		Listen:   router.DefaultConfig(),
+		Auth:     idp.DefaultConfig(),
+		Log:      LogConfig{Level: "info", Format: "auto"},
+		Defaults: ServerConfig{Config: supervisor.DefaultConfig(), Bridge: bridge.DefaultConfig()},
+	}
+}
+
+// local reports local mode.
+func (c *Config) local() bool { return c.Domain == localDomain }

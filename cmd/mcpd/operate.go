@@ -1,0 +1,176 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+func (c *cli) reloadCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "reload", Short: "apply the edited configuration, wait, and print what changed", Args: exactly(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			admin, err := c.admin()
+			if err != nil {
+				return err
+			}
+			var ch change
+			if err := admin.post(cmd.Context(), "/v1/reload", nil, &ch); err != nil {
+				return c.refused(err, "nothing was changed")
+			}
+			return ch.print(c.stdout)
+		},
+	}
+}
+
+// refused prints the daemon's problems a line each, as file:line:column sentences, and ends with exit code 1.
+func (c *cli) refused(err error, after string) error {
+	var ae *adminError
+	if !errors.As(err, &ae) {
+		return err
+	}
+	fmt.Fprintf(c.stderr, "%s\nmcpd: %s\n", strings.TrimSpace(ae.Message), after)
+	return silentError{}
+}
+
+func (c *cli) checkCommand() *cobra.Command {
+	var diff bool
+	cmd := &cobra.Command{
+		Use: "check", Short: "validate the configuration; with --diff, show what a reload would do", Args: exactly(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if diff {
+				return c.checkDiff(cmd)
+			}
+			file, cfg, err := c.load(nil)
+			if err != nil {
+				fmt.Fprintf(c.stderr, "%v\n", err)
+				return silentError{}
+			}
+			noun := "servers"
+			if len(cfg.Servers) == 1 {
+				noun = "server"
+			}
+			fmt.Fprintf(c.stdout, "%s: fine, %d %s\n", file, len(cfg.Servers), noun)
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&diff, "diff", false, "ask the running daemon what a reload would start, stop, restart and keep")
+	return cmd
+}
+
+func (c *cli) checkDiff(cmd *cobra.Command) error {
+	admin, err := c.admin()
+	if err != nil {
+		return err
+	}
+	var ch change
+	if err := admin.post(cmd.Context(), "/v1/check", nil, &ch); err != nil {
+		return c.refused(err, "a reload would change nothing")
+	}
+	return ch.print(c.stdout)
+}
+
+func (c *cli) powerCommand(do, short string) *cobra.Command {
+	return &cobra.Command{
+		Use: do + " SERVER", Short: short, Args: exactly(1), ValidArgsFunction: c.completeServers,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			admin, err := c.admin()
+			if err != nil {
+				return err
+			}
+			var s ServerStatus
+			if err := admin.post(cmd.Context(), "/v1/servers/"+url.PathEscape(args[0])+"/"+do, nil, &s); err != nil {
+				return err
+			}
+			fmt.Fprintf(c.stdout, "%s: %s\n", s.Name, strings.TrimSuffix(s.State+", "+s.why(time.Now()), ", "))
+			return nil
+		},
+	}
+}
+
+func (c *cli) logsCommand() *cobra.Command {
+	var follow bool
+	var lines int
+	cmd := &cobra.Command{
+		Use: "logs SERVER", Short: "what a server's workers wrote to stderr, with time and process id", Args: exactly(1),
+		ValidArgsFunction: c.completeServers,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if lines < 0 {
+				return usageError{fmt.Sprintf("--lines must not be negative, got %d", lines)}
+			}
+			admin, err := c.admin()
+			if err != nil {
+				return err
+			}
+			path := fmt.Sprintf("/v1/logs/%s?lines=%d", url.PathEscape(args[0]), lines)
+			if follow {
+				path += "&follow=1"
+			}
+			resp, err := admin.open(cmd.Context(), http.MethodGet, path, nil)
+			if err != nil {
+				return err
+			}
+			defer resp.Body.Close()
+			return c.printLogs(resp.Body)
+		},
+	}
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with new lines as they come")
+	cmd.Flags().IntVarP(&lines, "lines", "n", 100, "how many `LINES` back to begin")
+	return cmd
+}
+
+func (c *cli) printLogs(body io.Reader) error {
+	dec := json.NewDecoder(body)
+	for {
+		var l logLine
+		err := dec.Decode(&l)
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return fmt.Errorf("cannot read the log: %w", err)
+		}
+		if _, err := fmt.Fprintf(c.stdout, "%s [%d] %s\n", l.Time.Local().Format("2006-01-02 15:04:05.000"), l.Worker, l.Text); err != nil {
+			return err
+		}
+	}
+}
+
+// change is what a reload does or would do, by server name, each list sorted. Update and Policy
+// name servers whose limits or rules change while their processes run on.
+type change struct {
+	Start   []string `json:"start"`
+	Stop    []string `json:"stop"`
+	Restart []string `json:"restart"`
+	Update  []string `json:"update"`
+	Keep    []string `json:"keep"`
+	Policy  []string `json:"policy"`
+	Notes   []string `json:"notes"` // settings that only a restart of mcpd applies
+}
+
+func (ch change) print(w io.Writer) error {
+	var b strings.Builder
+	for _, part := range []struct {
+		sign, verb string
+		names      []string
+	}{{"+", "start", ch.Start}, {"-", "stop", ch.Stop}, {"~", "restart", ch.Restart}, {"^", "update", ch.Update}, {"*", "policy", ch.Policy}, {"=", "keep", ch.Keep}} {
+		if len(part.names) > 0 {
+			fmt.Fprintf(&b, "%s %-8s %s\n", part.sign, part.verb, strings.Join(part.names, " "))
+		}
+	}
+	for _, n := range ch.Notes {
+		fmt.Fprintf(&b, "! %s\n", n)
+	}
+	if b.Len() == 0 {
+		b.WriteString("no servers\n")
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}

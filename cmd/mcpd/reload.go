@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/mcpd/mcpd/bridge"
+	"github.com/mcpd/mcpd/router"
+	"github.com/mcpd/mcpd/supervisor"
+)
+
+// replacedDrain is what calls on a removed or changed server get to finish after a reload.
+const replacedDrain = 30 * time.Second
+
+// reload loads the configuration and applies what differs. An invalid file changes nothing, and the
+// answer says what is wrong with it; either way status remembers.
+func (d *daemon) reload(ctx context.Context) (change, error) {
+	d.reloading.Lock()
+	defer d.reloading.Unlock()
+	p, err := d.plan()
+	if err == nil {
+		err = d.apply(ctx, p)
+	}
+	last := &ReloadStatus{Time: time.Now()}
+	if err != nil {
+		last.Error = err.Error()
+		d.lastReload.Store(last)
+		return change{}, err
+	}
+	d.lastReload.Store(last)
+	return p.change, nil
+}
+
+// apply makes the plan's world the one that serves: processes first, then policy and routes in one
+// swap each, and only then the old bridges drain, behind the caller's back.
+func (d *daemon) apply(ctx context.Context, p *plan) error {
+	entries := make([]supervisor.Entry[*bridge.Conn], 0, len(p.world.tenants))
+	for _, name := range p.world.names() {
+		t := p.world.tenants[name]
+		entries = append(entries, supervisor.Entry[*bridge.Conn]{Spec: t.spec, Open: t.bridge.Open})
+	}
+	old := d.world.Load()
+	if old == nil {
+		d.world.Store(p.world) // the first: the issuer asks it from now on
+	}
+	if _, err := d.supervisor.Apply(ctx, entries); err != nil {
+		return err
+	}
+	for _, t := range p.fresh {
+		if sp, ok := d.supervisor.Pool(t.name); ok {
+			t.pool.p.Store(sp)
+		}
+	}
+	d.world.Store(p.world)
+	table, err := router.NewTable(d.routes(p.world))
+	if err != nil {
+		return err
+	}
+	d.router.Swap(table)
+	d.log.Info("configuration applied", zap.Strings("start", p.change.Start), zap.Strings("stop", p.change.Stop),
+		zap.Strings("restart", p.change.Restart), zap.Strings("update", p.change.Update), zap.Strings("policy", p.change.Policy), zap.Int("keep", len(p.change.Keep)))
+	for _, n := range p.change.Notes {
+		d.log.Warn(n)
+	}
+	for _, t := range p.gone {
+		d.background.Go(func() { // ends with the drain, or when the daemon stops
+			ctx, cancel := context.WithTimeout(d.closing, replacedDrain)
+			defer cancel()
+			if err := t.bridge.Close(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+				d.log.Warn("replaced server did not close cleanly", serverField(t.name), zap.Error(err))
+			}
+		})
+	}
+	return nil
+}
+
+// serverField is the log field every room names a server by.
+func serverField(name string) zap.Field { return zap.String("server", name) }
+
+// status measures now; nothing in it is remembered.
+func (d *daemon) status() Status {
+	w := d.world.Load()
+	st := Status{
+		Version: readBuild().Version, PID: pid(), Since: d.started, Config: d.configFile, Domain: w.cfg.Domain, Auth: "none",
+		Listen: ListenStatus{HTTP: d.listener.Addr().String(), Admin: d.socket}, LastReload: d.lastReload.Load(), Servers: []ServerStatus{},
+	}
+	if d.issuer != nil {
+		st.Issuer, st.Auth = d.issuerURL, "oauth"
+	}
+	snap := d.supervisor.Snapshot()
+	st.Orphans = snap.Orphans
+	people := d.peopleByID()
+	for _, s := range snap.Servers {
+		t := w.tenants[s.Name]
+		if t == nil {
+			continue // removed, and still draining
+		}
+		st.Servers = append(st.Servers, serverStatus(t, s, people))
+	}
+	slices.SortFunc(st.Servers, func(a, b ServerStatus) int {
+		if a.Name < b.Name {
+			return -1
+		}
+		return 1
+	})
+	return st
+}
+
+func serverStatus(t *tenant, s supervisor.ServerStatus, people map[string]string) ServerStatus {
+	out := ServerStatus{
+		Name: s.Name, URL: t.url, State: string(s.State), Reason: s.Reason, Since: s.Since, Restarts: s.Restarts, RestartsHour: s.RestartsHour,
+		Calls: s.Calls, Queue: s.Queue, Busy: s.Busy, Max: s.Max, Streams: t.bridge.Stats().Streams, Workers: []WorkerStatus{},
+	}
+	if !s.NextTry.IsZero() {
+		out.NextTry = &s.NextTry
+	}
+	for _, k := range s.Workers {
+		out.Workers = append(out.Workers, WorkerStatus{PID: k.PID, State: string(k.State), Key: firstOf(people[k.Key], k.Key), Calls: k.Calls, Since: k.Since})
+	}
+	return out
+}
+
+// peopleByID names the users that worker keys stand for. Status is for a person; when the store cannot say, the id must do.
+func (d *daemon) peopleByID() map[string]string {
+	names := map[string]string{}
+	if d.issuer == nil {
+		return names
+	}
+	ctx, cancel := context.WithTimeout(d.closing, 2*time.Second)
+	defer cancel()
+	users, err := d.issuer.Users(ctx)
+	if err != nil {
+		d.log.Warn("cannot list users for the status", zap.Error(err))
+	}
+	for _, u := range users {
+		names[u.ID] = u.Name
+	}
+	return names
+}

@@ -1,0 +1,275 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/mcpd/mcpd/bridge"
+	"github.com/mcpd/mcpd/idp"
+	"github.com/mcpd/mcpd/router"
+	"github.com/mcpd/mcpd/supervisor"
+)
+
+// world is one configuration at work: immutable, swapped whole by a reload.
+type world struct {
+	cfg     *Config
+	tenants map[string]*tenant
+}
+
+// tenant is one server: its configuration, its bridge, and the pool its calls run on.
+type tenant struct {
+	name   string
+	url    string // the exact MCP URL: what clients type, and the audience of its tokens
+	cfg    ServerConfig
+	spec   supervisor.Spec
+	bridge *bridge.Server
+	pool   *pool
+}
+
+// pool hands the bridge its workers. The supervisor makes the pool when the tenant's processes are
+// applied; until then there is none to ask.
+type pool struct {
+	p atomic.Pointer[supervisor.Pool[*bridge.Conn]]
+}
+
+var errNotStarted = errors.New("the server is being set up; try again in a moment")
+
+// Acquire implements bridge.Workers.
+func (p *pool) Acquire(ctx context.Context, key string) (*bridge.Conn, func(), error) {
+	sp := p.p.Load()
+	if sp == nil {
+		return nil, nil, errNotStarted
+	}
+	return sp.Acquire(ctx, key)
+}
+
+func (w *world) names() []string {
+	if w == nil {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(w.tenants))
+}
+
+// allowed is the policy: deny by default. An empty allow list lets nobody in, but for local mode,
+// where every listener is loopback and whoever signed in is the owner of the machine.
+func (w *world) allowed(server string, u idp.User) bool {
+	t, ok := w.tenants[server]
+	if !ok {
+		return false
+	}
+	if len(t.cfg.Allow) == 0 {
+		return w.cfg.local()
+	}
+	return slices.ContainsFunc(t.cfg.Allow, func(rule string) bool { return matchAllow(rule, u.Name) })
+}
+
+// matchAllow compares one allow entry with a user's name; "*" in the entry stands for any run of
+// characters, so that "*@corp.example" is a whole domain. Names are compared without case.
+func matchAllow(rule, name string) bool {
+	rule, name = strings.ToLower(rule), strings.ToLower(name)
+	head, rest, wild := strings.Cut(rule, "*")
+	if !wild {
+		return rule == name
+	}
+	if !strings.HasPrefix(name, head) {
+		return false
+	}
+	name = name[len(head):]
+	for {
+		part, next, more := strings.Cut(rest, "*")
+		if !more {
+			return strings.HasSuffix(name, part)
+		}
+		i := strings.Index(name, part)
+		if i < 0 {
+			return false
+		}
+		name, rest = name[i+len(part):], next
+	}
+}
+
+// resource finds the server whose MCP URL this is (RFC 8707): scheme and host without case, one trailing slash forgiven.
+func (w *world) resource(raw string) (string, bool) {
+	u, err := url.Parse(raw)
+	if err != nil || u.Fragment != "" || u.RawQuery != "" || u.User != nil {
+		return "", false
+	}
+	want := strings.ToLower(u.Scheme) + "://" + strings.ToLower(u.Host) + strings.TrimSuffix(u.Path, "/")
+	for name, t := range w.tenants {
+		if t.url == want {
+			return name, true
+		}
+	}
+	return "", false
+}
+
+// close ends every bridge in parallel.
+func (w *world) close(ctx context.Context) error {
+	errs := make([]error, len(w.tenants))
+	var wg sync.WaitGroup
+	for i, name := range w.names() {
+		wg.Go(func() { errs[i] = w.tenants[name].bridge.Close(ctx) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// plan is a reload thought through and not yet done.
+type plan struct {
+	world  *world
+	change change
+	fresh  []*tenant // bridges that this plan made
+	gone   []*tenant // tenants of the old world whose bridges end
+}
+
+// plan loads the file anew and compares it with what runs.
+func (d *daemon) plan() (*plan, error) {
+	_, cfg, err := d.cli.load(d.flags)
+	if err != nil {
+		return nil, err
+	}
+	return d.planFor(cfg)
+}
+
+// planFor builds the world of cfg. A tenant keeps its bridge, and with it sessions and streams, unless
+// what it runs or how it is spoken to has changed.
+func (d *daemon) planFor(cfg *Config) (*plan, error) {
+	old := d.world.Load()
+	p := &plan{world: &world{cfg: cfg, tenants: map[string]*tenant{}}}
+	var before, after []supervisor.Spec
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(cfg.Servers)) {
+		spec, err := d.specFor(cfg, name)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("servers.%s: %w", name, err))
+			continue
+		}
+		after = append(after, spec)
+		p.world.tenants[name] = &tenant{name: name, url: d.tenantURL(cfg, name), cfg: cfg.Servers[name], spec: spec}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	if old != nil {
+		p.change.Notes = DiffConfig(old.cfg, cfg)
+		for _, name := range old.names() {
+			before = append(before, old.tenants[name].spec)
+		}
+	}
+	p.change.processes(supervisor.Diff(before, after))
+	return p, d.bridges(p, old)
+}
+
+// specFor is what the supervisor runs for a server. How the bridge speaks to its workers is part of it:
+// they were introduced to it that way, so a change takes new ones.
+func (d *daemon) specFor(cfg *Config, name string) (supervisor.Spec, error) {
+	sc := cfg.Servers[name]
+	spec, err := supervisor.NewSpec(name, sc.Config, cfg.Secrets[name])
+	spec.Variant = sc.Bridge.Isolation + " " + sc.Bridge.Era
+	return spec, err
+}
+
+// bridges gives every tenant of the plan its bridge: the one that serves, or a new one.
+func (d *daemon) bridges(p *plan, old *world) error {
+	for _, name := range p.world.names() {
+		t, o := p.world.tenants[name], old.tenant(name)
+		if o != nil && !slices.Contains(p.change.Restart, name) && !slices.Contains(p.change.Start, name) && o.cfg.Bridge == t.cfg.Bridge {
+			t.bridge, t.pool = o.bridge, o.pool
+			if !slices.Equal(o.cfg.Allow, t.cfg.Allow) {
+				p.change.Policy = append(p.change.Policy, name)
+			}
+			continue
+		}
+		if err := d.newBridge(t); err != nil {
+			return fmt.Errorf("servers.%s: %w", name, err)
+		}
+		p.fresh = append(p.fresh, t)
+		if o != nil && slices.Contains(p.change.Keep, name) {
+			p.change.Policy = append(p.change.Policy, name) // other limits: nothing that a process would notice
+		}
+	}
+	if old != nil {
+		for _, name := range old.names() {
+			if n := p.world.tenants[name]; n == nil || n.bridge != old.tenants[name].bridge {
+				p.gone = append(p.gone, old.tenants[name])
+			}
+		}
+	}
+	return nil
+}
+
+func (w *world) tenant(name string) *tenant {
+	if w == nil {
+		return nil
+	}
+	return w.tenants[name]
+}
+
+// processes fills in what happens to the children.
+func (ch *change) processes(c supervisor.Change) {
+	ch.Start, ch.Stop, ch.Restart, ch.Update, ch.Keep = c.Start, c.Stop, c.Restart, c.Update, c.Keep
+}
+
+func (d *daemon) newBridge(t *tenant) error {
+	t.pool = &pool{}
+	var err error
+	t.bridge, err = bridge.New(bridge.Options{
+		Name: t.name, Config: t.cfg.Bridge, Workers: t.pool, Principal: principalID,
+		Spawn:  func(ctx context.Context) (io.ReadWriteCloser, error) { return d.supervisor.Spawn(ctx, t.spec) },
+		Sealer: d.sealer, Logger: d.log.Named("bridge").With(serverField(t.name)), Version: readBuild().Version,
+		Observe: d.observe,
+	})
+	return err
+}
+
+// tenantURL is <name>.<domain> on a real domain, and a path on the one loopback origin in local mode:
+// names under .localhost do not resolve for Node and Go clients.
+func (d *daemon) tenantURL(cfg *Config, name string) string {
+	if cfg.local() {
+		return d.issuerURL + "/" + name + "/mcp"
+	}
+	return "https://" + name + "." + cfg.Domain + "/mcp"
+}
+
+// issuerURL never has a path or a trailing slash: clients compare it as a string (RFC 8414 §3.3).
+func issuerURL(cfg *Config, addr net.Addr) string {
+	if !cfg.local() {
+		return "https://auth." + cfg.Domain
+	}
+	_, port, err := net.SplitHostPort(addr.String())
+	if err != nil || port == "80" {
+		return "http://localhost"
+	}
+	return "http://localhost:" + port
+}
+
+// routes is the routing table of a world.
+func (d *daemon) routes(w *world) []router.Route {
+	var all []router.Route
+	host, prefix := "localhost", ""
+	for _, name := range w.names() {
+		if w.cfg.local() {
+			prefix = "/" + name
+		} else {
+			host = name + "." + w.cfg.Domain
+		}
+		all = append(all, router.Route{Name: name, Host: host, Prefix: prefix, Resource: w.tenants[name].url, Handler: w.tenants[name].bridge})
+	}
+	if d.issuer != nil {
+		host = "localhost"
+		if !w.cfg.local() {
+			host = "auth." + w.cfg.Domain
+		}
+		all = append(all, router.Route{Name: "issuer", Host: host, Handler: d.issuer.Handler()})
+	}
+	return all
+}
