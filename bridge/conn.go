@@ -20,6 +20,7 @@ type Conn struct {
 	s       *Server
 	rwc     io.ReadWriteCloser
 	lent    atomic.Pointer[string] // the key it serves, nil until somebody says
+	opened  atomic.Bool            // the handshake is over: asked and ident stand
 	asked   asks                   // questions the worker was told it may ask
 	modern  atomic.Bool            // set by the handshake, while the reader runs
 	ident   *identity
@@ -83,6 +84,7 @@ func (s *Server) Open(ctx context.Context, rwc io.ReadWriteCloser) (*Conn, error
 	}
 	s.learn(c.ident)
 	c.watchLists(ctx)
+	c.opened.Store(true)
 	return c, nil
 }
 

@@ -222,9 +222,19 @@ func (x *exchange) sessionNotification(version string) {
 
 func (x *exchange) notified() {
 	b, e := x.call.body, &x.env
-	if string(text(e.method.of(b))) == "notifications/cancelled" && e.request.ok() {
-		reason := memberOf(b, e.params, "reason")
-		x.s.live.abort(x.legacy.session.id, e.request.of(b), string(text(reason.of(b))))
+	switch string(text(e.method.of(b))) {
+	case "notifications/cancelled":
+		if e.request.ok() {
+			reason := memberOf(b, e.params, "reason")
+			x.s.live.abort(x.legacy.session.id, e.request.of(b), string(text(reason.of(b))))
+		}
+	case "notifications/roots/list_changed":
+		// Only a worker that was told of roots, and that runs: none is started for it.
+		if p := x.call.profile(x.s); p.asks&askRoots != 0 {
+			if c := x.s.running(p.keyOf(x.call.Principal)); c != nil && c.asked&askRoots != 0 {
+				c.post([]byte(`{"jsonrpc":"2.0","method":"notifications/roots/list_changed"}` + "\n"))
+			}
+		}
 	}
 }
 

@@ -241,6 +241,18 @@ func (s *Server) adopt(c *Conn) bool {
 	return true
 }
 
+// running returns the connection that serves a key, nil if there is none.
+func (s *Server) running(key string) *Conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		if k := c.lent.Load(); k != nil && *k == key && c.opened.Load() {
+			return c
+		}
+	}
+	return nil
+}
+
 func (s *Server) forget(c *Conn) {
 	s.mu.Lock()
 	delete(s.conns, c)
