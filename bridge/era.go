@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -21,28 +20,6 @@ const (
 // legacyVersion reports whether v is a revision the legacy front speaks.
 func legacyVersion(v string) bool {
 	return v == "2025-11-25" || v == "2025-06-18" || v == "2025-03-26"
-}
-
-// profile is what a worker is started for: the part of its key that the bridge reads.
-type profile struct {
-	legacy bool // for clients that open sessions
-	asks   asks
-}
-
-// keyOf composes the pool's key: profile, separator, principal.
-func (p profile) keyOf(who string) string {
-	if p == (profile{}) {
-		return who
-	}
-	const digits = "0123456789abcdef"
-	return "\x01l" + string(digits[p.asks&15]) + "\x01" + who
-}
-
-func splitKey(key string) (profile, string) {
-	if len(key) < 4 || !strings.HasPrefix(key, "\x01l") || key[3] != '\x01' {
-		return profile{}, key
-	}
-	return profile{legacy: true, asks: asks(max(unhex(key[2]), 0))}, key[4:]
 }
 
 // eras knows which protocol generation the server speaks. The question is put

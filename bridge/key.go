@@ -1,0 +1,52 @@
+package bridge
+
+import "strings"
+
+// profile is what a worker is started for: the part of its key that the bridge
+// reads. The zero profile serves every client that is asked nothing.
+type profile struct {
+	legacy bool // for clients that open sessions
+	asks   asks
+}
+
+const (
+	keyPrefix = "asks="
+	keyDigits = "0123456789abcdef"
+)
+
+// keyOf composes the pool's key: the principal, or "asks=N:" and the principal.
+func (p profile) keyOf(who string) string {
+	if p != (profile{}) {
+		return keyPrefix + keyDigits[p.asks&15:p.asks&15+1] + ":" + who
+	}
+	if strings.HasPrefix(who, keyPrefix) {
+		return keyPrefix + "-:" + who // a principal that looks like a key is not one
+	}
+	return who
+}
+
+func splitKey(key string) (profile, string) {
+	rest, ok := strings.CutPrefix(key, keyPrefix)
+	if !ok || len(rest) < 2 || rest[1] != ':' {
+		return profile{}, key
+	}
+	if at := strings.IndexByte(keyDigits, rest[0]); at >= 0 {
+		return profile{legacy: true, asks: asks(at)}, rest[2:]
+	}
+	return profile{}, rest[2:]
+}
+
+// Owner returns the principal a worker's key belongs to, for people to read.
+func Owner(key string) string {
+	_, who := splitKey(key)
+	return who
+}
+
+// Keys returns every key a principal's workers can have: to stop them all.
+func Keys(principal string) []string {
+	keys := []string{profile{}.keyOf(principal)}
+	for a := range asks(len(keyDigits)) {
+		keys = append(keys, profile{legacy: true, asks: a}.keyOf(principal))
+	}
+	return keys
+}
