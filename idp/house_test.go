@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"maps"
 	"net/http"
 	"net/http/cookiejar"
@@ -31,6 +32,7 @@ type house struct {
 	url    string
 	ahead  atomic.Int64 // nanoseconds
 	banned atomic.Pointer[string]
+	more   atomic.Pointer[string] // one more resource, of server alpha
 }
 
 func newHouse(t *testing.T, change ...func(*idp.Options)) *house {
@@ -51,6 +53,9 @@ func newHouse(t *testing.T, change ...func(*idp.Options)) *house {
 				return "alpha", true
 			case h.resource("beta"):
 				return "beta", true
+			}
+			if more := h.more.Load(); more != nil && *more == r {
+				return "alpha", true
 			}
 			return "", false
 		},
@@ -79,6 +84,9 @@ func newHouse(t *testing.T, change ...func(*idp.Options)) *house {
 func (h *house) now() time.Time                { return time.Now().Add(time.Duration(h.ahead.Load())) }
 func (h *house) later(d time.Duration)         { h.ahead.Add(int64(d)) }
 func (h *house) resource(server string) string { return h.url + "/" + server + "/mcp" }
+
+// extra makes one more URL a resource.
+func (h *house) extra(resource string) { h.more.Store(&resource) }
 
 // user makes a person without a password: hashing one takes long, and most tests need none.
 func (h *house) user(name string) *person {
@@ -288,8 +296,8 @@ func (g *page) press(button string, fields url.Values) *page {
 // app is a client program.
 type app struct {
 	*house
-	id, secret, redirect string
-	verifier             string
+	id, redirect string
+	verifier     string
 }
 
 // registered registers a public client with one redirect URI.
@@ -457,3 +465,9 @@ func (h *house) bad(token, server string) {
 }
 
 const loopback = "http://127.0.0.1:1234/callback"
+
+// The library logs to the process's default logger, which a program sets once; here nobody reads it.
+func TestMain(m *testing.M) {
+	slog.SetDefault(slog.New(slog.DiscardHandler))
+	m.Run()
+}

@@ -1,0 +1,86 @@
+package idp_test
+
+import (
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/mcpd/mcpd/idp"
+)
+
+func benchIssuer(b *testing.B, tokens int) (*idp.Issuer, []string) {
+	b.Helper()
+	store, err := idp.OpenStore(filepath.Join(b.TempDir(), "mcpd.db"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	i, err := idp.New(b.Context(), idp.Options{
+		Issuer: "https://auth.example", Config: idp.DefaultConfig(), Store: store,
+		Resource: func(string) (string, bool) { return "alpha", true },
+		Allowed:  func(string, idp.User) bool { return true },
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = i.Close() })
+	if _, err := i.CreateUser(b.Context(), "alice", ""); err != nil {
+		b.Fatal(err)
+	}
+	all := make([]string, tokens)
+	for n := range all {
+		if all[n], err = i.Mint(b.Context(), "alice", "https://alpha.example/mcp", time.Hour, ""); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return i, all
+}
+
+// The hot path: a token that was seen before.
+func BenchmarkVerify(b *testing.B) {
+	i, all := benchIssuer(b, 1000)
+	check := func(b *testing.B, token string) {
+		if _, err := i.Verify(b.Context(), token, "https://alpha.example/mcp"); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for _, token := range all {
+		check(b, token)
+	}
+	ctx := b.Context()
+	b.Run("one", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := i.Verify(ctx, all[0], "https://alpha.example/mcp"); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("parallel", func(b *testing.B) {
+		b.ReportAllocs()
+		b.RunParallel(func(pb *testing.PB) {
+			for n := 0; pb.Next(); n++ {
+				if _, err := i.Verify(ctx, all[n%len(all)], "https://alpha.example/mcp"); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	})
+	b.Run("parallel-one-token", func(b *testing.B) {
+		b.ReportAllocs()
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				if _, err := i.Verify(ctx, all[0], "https://alpha.example/mcp"); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	})
+	b.Run("unknown", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := i.Verify(ctx, "mcpd_at_AAAAAAAAAAAAAAAAAAAAAAAAAA", "https://alpha.example/mcp"); err == nil {
+				b.Fatal("good")
+			}
+		}
+	})
+}
