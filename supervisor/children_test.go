@@ -126,7 +126,7 @@ func childDaemon() error {
 			fmt.Println(strings.Replace(answer, "hello", "", 1))
 		}
 	}
-	fmt.Println("ready")
+	fmt.Println("guardian", s.o.system.(*host).guardian.processID())
 	for {
 		time.Sleep(time.Hour)
 	}

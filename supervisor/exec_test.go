@@ -36,6 +36,7 @@ func childSpec(t *testing.T, kind string, change ...func(*Config)) Spec {
 	t.Helper()
 	return spec(t, kind, append([]func(*Config){func(c *Config) {
 		c.Args = []string{"child-" + kind}
+		c.Env = map[string]string{"GORACE": "atexit_sleep_ms=0"} // or each child takes a second to end
 		c.Timeouts.Stdin, c.Timeouts.Term = 100*time.Millisecond, 100*time.Millisecond
 	}}, change...)...)
 }
@@ -90,7 +91,7 @@ func number(t *testing.T, s string) int {
 
 func TestRealChild(t *testing.T) {
 	s := real(t)
-	apply(t, s, childSpec(t, "echo", func(c *Config) { c.Env = map[string]string{"COLOUR": "blue"} }))
+	apply(t, s, childSpec(t, "echo", func(c *Config) { c.Env["COLOUR"] = "blue" }))
 	c, release := acquire(t, s, "echo", "alice")
 	defer release()
 	pid, rest := say(t, c, "env COLOUR")
@@ -368,7 +369,12 @@ func TestKillOfTheSupervisorLeavesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	family := make(map[int]bool)
-	for in := bufio.NewScanner(out); in.Scan() && in.Text() != "ready"; {
+	guardian := 0
+	for in := bufio.NewScanner(out); guardian == 0 && in.Scan(); {
+		if pid, ok := strings.CutPrefix(in.Text(), "guardian "); ok {
+			guardian = number(t, pid)
+			break
+		}
 		for _, f := range strings.Fields(in.Text()) {
 			family[number(t, f)] = true
 		}
@@ -392,4 +398,45 @@ func TestKillOfTheSupervisorLeavesNothing(t *testing.T) {
 		t.Errorf("took %v", d)
 	}
 	_ = daemon.Wait() // killed
+	eventually(t, "the end of the guardian", func() bool { return !runs(guardian) })
+}
+
+// Starting and stopping leaves no goroutine, no file and no zombie behind.
+func TestNothingIsLeftBehind(t *testing.T) {
+	round := func() {
+		s := New[*lineConn](Options{Guardian: guardianCommand(t)})
+		apply(t, s, childSpec(t, "echo"), childSpec(t, "crash"))
+		for _, key := range []string{"alice", "bob", "carol"} {
+			_, release := acquire(t, s, "echo", key)
+			release()
+		}
+		p, _ := s.Pool("crash")
+		if _, _, err := p.Acquire(t.Context(), "alice"); err == nil {
+			t.Error("a crash is no error")
+		}
+		if _, err := s.Spawn(t.Context(), childSpec(t, "echo")); err != nil {
+			t.Error(err)
+		}
+		if err := s.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	round() // what the runtime starts once, for signals, stays
+	// Zombies of other tests are there: what a killed daemon leaves comes to this process.
+	goroutines, files, dead := runtime.NumGoroutine(), openFiles(), zombies()
+	for range 5 {
+		round()
+	}
+	eventually(t, "as many goroutines as before", func() bool { return runtime.NumGoroutine() <= goroutines })
+	eventually(t, "as many files as before", func() bool { return openFiles() <= files })
+	eventually(t, "as many zombies as before", func() bool { return zombies() <= dead })
+}
+
+// openFiles counts those of this process; 0 where that cannot be seen.
+func openFiles() int {
+	list, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return 0
+	}
+	return len(list)
 }

@@ -235,6 +235,7 @@ func (g *guardian) outlast(cmd *exec.Cmd) {
 		return
 	case <-g.stop:
 	}
+	g.drop() // close may have come before this one had its pipe
 	select {
 	case <-ended:
 	case <-time.After(guardianLeave):

@@ -53,7 +53,7 @@ func TestGuardianKills(t *testing.T) {
 	}
 	doomed, spared := start(), start()
 
-	h := newHost(zaptest.NewLogger(t), []string{testBinary(t), "child-guardian"})
+	h := newHost(zaptest.NewLogger(t), guardianCommand(t))
 	h.guardian.watch(doomed.Process.Pid)
 	h.guardian.watch(spared.Process.Pid)
 	h.guardian.unwatch(spared.Process.Pid)
@@ -66,7 +66,7 @@ func TestGuardianKills(t *testing.T) {
 
 // A guardian that is killed is replaced by one that knows the same.
 func TestGuardianIsReplaced(t *testing.T) {
-	s := New[*lineConn](Options{Guardian: []string{testBinary(t), "child-guardian"}, Logger: zaptest.NewLogger(t)})
+	s := New[*lineConn](Options{Guardian: guardianCommand(t), Logger: zaptest.NewLogger(t)})
 	h := s.o.system.(*host)
 	apply(t, s, childSpec(t, "echo"))
 	_, release := acquire(t, s, "echo", "alice")
@@ -136,4 +136,11 @@ func (g *guardian) processID() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.pid
+}
+
+// guardianCommand makes this binary the guardian. Its environment is empty, and under the race
+// detector a program takes a second to end unless told otherwise.
+func guardianCommand(t *testing.T) []string {
+	t.Helper()
+	return []string{"/usr/bin/env", "GORACE=atexit_sleep_ms=0", testBinary(t), "child-guardian"}
 }

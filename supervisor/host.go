@@ -29,15 +29,19 @@ type host struct {
 
 	starts  chan startOrder
 	running sync.WaitGroup // the goroutines of processes
-	thread  sync.WaitGroup // the spawner and the sweeper
-	stop    chan struct{}  // ends the sweeper
-	dirty   chan struct{}  // tells the sweeper that something may be left; holds one
+	spawner sync.WaitGroup
+	sweeper sync.WaitGroup
+	stop    chan struct{} // ends the sweeper
+	dirty   chan struct{} // tells the sweeper that something may be left; holds one
 
 	mu     sync.Mutex
 	serial int                 // guarded by mu; number of the last process
 	live   map[int]*tracked    // guarded by mu; our own children that have not been reaped, by pid
 	left   map[int]struct{}    // guarded by mu; groups whose leader is gone, until they are seen to be empty
 	strays map[stray]time.Time // guarded by mu; unclaimed zombies, and when they were first seen
+	// doomed are the adopted processes that were killed as orphans; known to be ours, they are
+	// reaped as soon as they are dead. guarded by mu
+	doomed map[stray]struct{}
 	// strayAge is how long such a zombie is left for somebody to wait for it. guarded by mu
 	strayAge time.Duration
 }
@@ -63,12 +67,12 @@ type startOrder struct {
 func newHost(log *zap.Logger, guardianCommand []string) *host {
 	h := &host{
 		log: log, mark: rand.Text(), starts: make(chan startOrder), stop: make(chan struct{}), dirty: make(chan struct{}, 1),
-		live: make(map[int]*tracked), left: make(map[int]struct{}), strays: make(map[stray]time.Time),
+		live: make(map[int]*tracked), left: make(map[int]struct{}), strays: make(map[stray]time.Time), doomed: make(map[stray]struct{}),
 		strayAge: 10 * time.Second,
 	}
 	adopt(log)
-	h.thread.Go(h.spawn) // ends when starts is closed, by close
-	h.thread.Go(h.sweep) // ends when stop is closed, by close
+	h.spawner.Go(h.spawn) // ends when starts is closed, by close
+	h.sweeper.Go(h.sweep) // ends when stop is closed, by close
 	h.guardian = newGuardian(h, guardianCommand)
 	return h
 }
@@ -149,9 +153,10 @@ func (h *host) killAll() {
 func (h *host) close() {
 	h.running.Wait()
 	close(h.stop)
+	h.sweeper.Wait()
+	h.guardian.close() // it may start one until then
 	close(h.starts)
-	h.thread.Wait()
-	h.guardian.close()
+	h.spawner.Wait()
 }
 
 // nudge lets the sweeper look soon.

@@ -26,6 +26,7 @@ import (
 
 const (
 	sweepSoon  = 20 * time.Millisecond // after a worker's end, or when something was killed
+	lastSweeps = 50                    // at the end, sweepSoon apart
 	sweepLater = time.Second           // after any other child's end, and for the second look at a zombie
 )
 
@@ -46,6 +47,7 @@ func (h *host) sweep() {
 	for {
 		select {
 		case <-h.stop:
+			h.last()
 			return
 		case <-ended:
 			plan(sweepLater)
@@ -63,6 +65,23 @@ func (h *host) sweep() {
 	}
 }
 
+// last cleans until nothing is left, for a short while.
+func (h *host) last() {
+	for range lastSweeps {
+		if killed, _ := h.clean(); killed == 0 && h.settled() {
+			return
+		}
+		time.Sleep(sweepSoon)
+	}
+}
+
+// settled tells that nothing is left which is known to be ours.
+func (h *host) settled() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.left) == 0 && len(h.doomed) == 0
+}
+
 // clean kills and reaps what is left behind, and tells how much it killed and whether it has to
 // look again.
 func (h *host) clean() (killed int, unsure bool) {
@@ -70,19 +89,21 @@ func (h *host) clean() (killed int, unsure bool) {
 	defer h.mu.Unlock()
 	now := time.Now()
 	strays := make(map[stray]time.Time)
+	doomed := make(map[stray]struct{})
 	groups := make(map[int]struct{})
 	for _, p := range processes() {
 		groups[p.group] = struct{}{}
+		key := stray{p.pid, p.start}
 		switch kind := h.classify(p); {
 		case kind == member && p.zombie && p.parent == os.Getpid():
 			reap(p.pid)
 		case kind == orphan && !p.zombie:
 			_ = syscall.Kill(p.pid, syscall.SIGKILL) // it was alive a moment ago, and is ours to reap or in a group of ours
+			doomed[key] = struct{}{}
 			killed++
 		case kind == orphan && p.parent == os.Getpid():
 			reap(p.pid)
 		case kind == unclaimed:
-			key := stray{p.pid, p.start}
 			since, ok := h.strays[key]
 			if !ok {
 				since = now
@@ -94,13 +115,13 @@ func (h *host) clean() (killed int, unsure bool) {
 			strays[key] = since
 		}
 	}
-	h.strays = strays
+	h.strays, h.doomed = strays, doomed
 	for group := range h.left {
 		if _, ok := groups[group]; !ok {
 			delete(h.left, group)
 		}
 	}
-	return killed, len(strays) > 0 || len(h.left) > 0
+	return killed, len(strays)+len(doomed)+len(h.left) > 0
 }
 
 // measure counts the orphans and the memory of the groups.
@@ -142,6 +163,9 @@ func (h *host) classify(p proc) kind {
 	// What is not in a group of ours can only have come to us by adoption.
 	if p.parent != os.Getpid() || p.session == ownSession() {
 		return foreign
+	}
+	if _, ok := h.doomed[stray{p.pid, p.start}]; ok {
+		return orphan
 	}
 	if p.zombie {
 		return unclaimed

@@ -37,3 +37,13 @@ func ignores(pid int, sig syscall.Signal) bool {
 	mask, err := strconv.ParseUint(strings.TrimSpace(strings.SplitN(after, "\n", 2)[0]), 16, 64)
 	return err == nil && mask>>(uint(sig)-1)&1 == 1
 }
+
+// zombies counts the children of this process that nobody has waited for.
+func zombies() (n int) {
+	for _, p := range processes() {
+		if p.zombie && p.parent == os.Getpid() {
+			n++
+		}
+	}
+	return n
+}

@@ -12,3 +12,6 @@ func ignores(int, syscall.Signal) bool {
 	<-time.After(500 * time.Millisecond)
 	return true
 }
+
+// zombies cannot be counted here.
+func zombies() int { return 0 }
