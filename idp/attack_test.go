@@ -356,6 +356,10 @@ func TestCSRF(t *testing.T) {
 		"logout":  {h.url + "/logout", "signout"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			p := p
+			if name == "login" {
+				p = h.stranger() // alice is not asked
+			}
 			g := p.browse(c.at).wants(200)
 			action, form := g.form(c.button, nil)
 			for _, header := range []http.Header{

@@ -54,6 +54,7 @@ func (i *Issuer) serveAuthorize(w http.ResponseWriter, r *http.Request) error {
 	if len(r.URL.RawQuery) > maxAuthorize {
 		return &shown{status: http.StatusRequestURITooLong, title: "This request is too long", text: "The program that sent you here made a request that is too long to be a sign-in."}
 	}
+	r.Body = http.MaxBytesReader(w, r.Body, maxAuthorize)
 	if err := r.ParseForm(); err != nil {
 		return badRequest("It could not be read.", err)
 	}

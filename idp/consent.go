@@ -18,7 +18,6 @@ type consentPage struct {
 	User     string
 	To       destination
 	Powers   []string // what the client may do, in words
-	Fresh    bool     // nobody has signed in to this client yet
 	Allowed  bool
 }
 
@@ -34,7 +33,7 @@ func (i *Issuer) serveConsent(w http.ResponseWriter, r *http.Request) error {
 	}
 	page := consentPage{
 		Client: f.client.Name, Server: f.req.Server, Resource: f.req.Resource, User: f.session.User.Name,
-		To: destinationOf(f.req.RedirectURI), Powers: powers(f.req), Fresh: f.client.Used.IsZero(), Allowed: f.allowed,
+		To: destinationOf(f.req.RedirectURI), Powers: powers(f.req), Allowed: f.allowed,
 	}
 	page.Req, page.leaves = f.sealed, true
 	page.CSRF = i.formToken(i.cookies.ensureBrowser(w, r), f.session)

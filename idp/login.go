@@ -19,6 +19,7 @@ type loginPage struct {
 	Problem string
 	Client  string // who asks for the sign-in; "" when the person came by themselves
 	Server  string
+	done    bool // nobody needs to sign in
 }
 
 // serveLogin shows the sign-in form.
@@ -26,6 +27,10 @@ func (i *Issuer) serveLogin(w http.ResponseWriter, r *http.Request) error {
 	page, _, err := i.loginPage(w, r)
 	if err != nil {
 		return err
+	}
+	if page.done { // signed in meanwhile, in another tab or by a link
+		http.Redirect(w, r, after(page.Req), http.StatusSeeOther)
+		return nil
 	}
 	return i.pages.login.show(w, http.StatusOK, page)
 }
@@ -63,12 +68,16 @@ func (i *Issuer) serveSignIn(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	i.log.Info("signed in", zap.String("user", u.Name), zap.String("by", "password"))
-	to := pathAccount
-	if sealed := r.PostFormValue("req"); sealed != "" {
-		to = joinPath(pathContinue, sealed)
-	}
-	http.Redirect(w, r, to, http.StatusSeeOther)
+	http.Redirect(w, r, after(page.Req), http.StatusSeeOther)
 	return nil
+}
+
+// after is where a sign-in leads: back to what a client began, or to the person's own page.
+func after(sealed string) string {
+	if sealed != "" {
+		return joinPath(pathContinue, sealed)
+	}
+	return pathAccount
 }
 
 // authenticate checks a name and a password. nil is a wrong one, or an unknown name:
@@ -108,12 +117,13 @@ func (i *Issuer) loginPage(w http.ResponseWriter, r *http.Request) (loginPage, *
 		}
 		session = f.session
 		page.Req, page.Name, page.Client, page.Server = f.sealed, clip(f.req.Login, 200), f.client.Name, f.req.Server
-		page.leaves = true
+		page.leaves, page.done = true, f.next() != stepSignIn
 	} else {
 		var err error
 		if session, err = i.session(r); err != nil {
 			return page, nil, err
 		}
+		page.done = session != nil
 	}
 	page.CSRF = i.formToken(i.cookies.ensureBrowser(w, r), session)
 	return page, session, nil

@@ -63,7 +63,7 @@ func (i *Issuer) table() []route {
 		{pathMetadata + "/", open, get(i.serveMetadata)}, // path-inserted, by clients that take a server's URL for the issuer
 		{pathOpenID, open, get(i.serveMetadata)},
 		{pathOpenID + "/", open, get(i.serveMetadata)},
-		{pathKeys, open, get(i.serveProvider)},
+		{pathKeys, open, get(i.serveKeys)},
 		{pathRegister, open, post(i.serveRegister)},
 		{pathRegister + "/{client}", open, map[string]handler{http.MethodGet: i.serveRegistration, http.MethodDelete: i.serveUnregister}},
 		{pathToken, open, post(i.serveForm)},

@@ -123,8 +123,9 @@ func (e issEncoder) Encode(src any, dst map[string][]string) error {
 	return e.Encoder.Encode(src, dst)
 }
 
-// serveProvider hands a request to the library as it is.
-func (i *Issuer) serveProvider(w http.ResponseWriter, r *http.Request) error {
+// serveKeys publishes the keys that ID tokens are signed with (RFC 7517).
+func (i *Issuer) serveKeys(w http.ResponseWriter, r *http.Request) error {
+	w.Header().Set("Cache-Control", "public, max-age=300")
 	next := r.Clone(r.Context())
 	next.URL = &url.URL{Path: r.URL.Path}
 	i.server.ServeHTTP(w, next)

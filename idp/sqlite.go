@@ -23,6 +23,7 @@ var schemas embed.FS
 // never meet SQLITE_BUSY; the others read beside it (WAL).
 type db struct {
 	write, read *sql.DB
+	access      *sql.Stmt // looks up an access token: what every request with an unknown one costs
 }
 
 const (
@@ -57,11 +58,16 @@ func OpenStore(file string) (Store, error) {
 	}
 	d.read.SetMaxOpenConns(readers)
 	d.read.SetMaxIdleConns(readers)
+	if d.access, err = d.read.PrepareContext(ctx, selectAccess); err != nil {
+		return nil, errors.Join(fmt.Errorf("cannot prepare store %q: %w", file, err), d.read.Close(), d.write.Close())
+	}
 	return d, nil
 }
 
 // Close releases the file.
-func (d *db) Close() error { return errors.Join(d.read.Close(), d.write.Close()) }
+func (d *db) Close() error {
+	return errors.Join(d.access.Close(), d.read.Close(), d.write.Close())
+}
 
 func (d *db) Users() UserStore       { return dbUsers{d} }
 func (d *db) Sessions() SessionStore { return dbSessions{d} }

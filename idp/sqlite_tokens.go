@@ -112,8 +112,7 @@ func (d dbTokens) Access(ctx context.Context, hash Digest) (Holder, error) {
 	var scopes string
 	var created, expires, userCreated int64
 	scan := familyScan{f: &h.Family}
-	err := d.read.QueryRowContext(ctx, `SELECT a.scopes, a.created, a.expires, u.id, u.name, u.created, coalesce(c.name, ''), `+familyColumns+`
-		FROM access_tokens a JOIN families f ON f.id = a.family JOIN users u ON u.id = f.user_id LEFT JOIN clients c ON c.id = f.client_id WHERE a.hash = ?`, hash[:]).
+	err := d.access.QueryRowContext(ctx, hash[:]).
 		Scan(append([]any{&scopes, &created, &expires, &h.User.ID, &h.User.Name, &userCreated, &h.ClientName}, scan.targets()...)...)
 	if err != nil {
 		return Holder{}, plain(err)
@@ -150,6 +149,9 @@ func (d dbTokens) Connections(ctx context.Context, userID string, now time.Time)
 	}
 	return all, rows.Err()
 }
+
+const selectAccess = `SELECT a.scopes, a.created, a.expires, u.id, u.name, u.created, coalesce(c.name, ''), ` + familyColumns + `
+	FROM access_tokens a JOIN families f ON f.id = a.family JOIN users u ON u.id = f.user_id LEFT JOIN clients c ON c.id = f.client_id WHERE a.hash = ?`
 
 const familyColumns = `f.id, f.user_id, coalesce(f.client_id, ''), f.server, f.resource, f.scopes, f.label, f.auth_time, f.created, f.expires`
 
