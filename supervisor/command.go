@@ -33,7 +33,7 @@ func lookup(s Spec) (string, error) {
 	return "", fmt.Errorf("%s not found in PATH", s.Command)
 }
 
-// executable is a variable-free wrapper that words the one rare failure for a person.
+// executable is the program that runs now.
 func executable() (string, error) {
 	p, err := os.Executable()
 	if err != nil {

@@ -94,8 +94,8 @@ func (s *server[C]) retire(meant func(*worker[C]) bool) {
 	}
 }
 
-// step moves a worker. conn comes with the event opened only.
-func (s *server[C]) step(w *worker[C], ev event, reason string, conn ...C) {
+// step moves a worker.
+func (s *server[C]) step(w *worker[C], ev event, reason string) {
 	now := time.Now()
 	do, ok := w.machine.step(ev, now)
 	if !ok {
@@ -109,7 +109,7 @@ func (s *server[C]) step(w *worker[C], ev event, reason string, conn ...C) {
 	}
 	switch do {
 	case admit:
-		s.admit(w, conn[0], now)
+		s.admit(w, now)
 	case drain:
 		s.pool.withdraw(w)
 	case stop:
@@ -128,9 +128,9 @@ func (s *server[C]) step(w *worker[C], ev event, reason string, conn ...C) {
 }
 
 // admit lets calls in, and the workers that waited to be relieved go.
-func (s *server[C]) admit(w *worker[C], conn C, now time.Time) {
+func (s *server[C]) admit(w *worker[C], now time.Time) {
 	w.readyAt = now
-	s.pool.connect(w, conn)
+	s.pool.admit(w, now)
 	s.log.Info("worker is ready", zap.Int("pid", w.processID()), zap.Duration("after", now.Sub(w.born).Round(time.Millisecond)))
 	if w.generation == s.generation {
 		s.bespoken = false

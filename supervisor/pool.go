@@ -78,11 +78,18 @@ func (p *Pool[C]) grant(key string) (granted[C], bool) {
 	return granted[C]{conn: w.conn, release: p.lease(w)}, true
 }
 
-// connect gives w the connection that was opened on it, and publishes it if it has a key.
+// connect gives w the connection that was opened on it.
 func (p *Pool[C]) connect(w *worker[C], conn C) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	w.conn, w.connected, w.used = conn, true, time.Now()
+	w.conn = conn
+}
+
+// admit lets calls in on w, as soon as it has a key.
+func (p *Pool[C]) admit(w *worker[C], now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w.admitted, w.used = true, now
 	p.publish(w)
 }
 
@@ -96,7 +103,7 @@ func (p *Pool[C]) assign(w *worker[C], key string) {
 
 // publish lets calls in, unless the worker was withdrawn meanwhile. Callers hold mu.
 func (p *Pool[C]) publish(w *worker[C]) {
-	if w.owned && w.connected && !w.withdrawn {
+	if w.owned && w.admitted && !w.withdrawn {
 		p.ready[w.key] = w
 	}
 }

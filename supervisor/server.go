@@ -80,7 +80,7 @@ func (s *server[C]) run() {
 		s.arm(timer)
 		select {
 		case o := <-s.events:
-			s.step(o.worker, o.event, o.reason, o.conn)
+			s.step(o.worker, o.event, o.reason)
 		case f := <-s.asks:
 			f()
 		case <-s.nudges:

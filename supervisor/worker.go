@@ -28,7 +28,7 @@ type worker[C any] struct {
 	key       string // whom it serves, for ever once owned
 	owned     bool   // false: a spare
 	conn      C
-	connected bool // conn is there
+	admitted  bool // conn is there and the owner lets calls in
 	withdrawn bool // takes no calls any more
 	active    int  // calls on it
 	calls     uint64
@@ -40,8 +40,7 @@ type worker[C any] struct {
 type occurrence[C any] struct {
 	worker *worker[C]
 	event  event
-	reason string
-	conn   C // of opened
+	reason string // why, for the events of an end
 }
 
 // child is one running process, as a worker sees it. The real one is *process.
@@ -91,7 +90,8 @@ func (s *server[C]) live(w *worker[C], o order, handshake openFunc[C]) {
 func (s *server[C]) open(ctx context.Context, w *worker[C], c child, handshake openFunc[C]) {
 	conn, err := handshake(ctx, &stream[C]{server: s, worker: w, child: c})
 	if err == nil {
-		s.tell(occurrence[C]{worker: w, event: opened, conn: conn})
+		s.pool.connect(w, conn)
+		s.tell(occurrence[C]{worker: w, event: opened})
 		return
 	}
 	select {
