@@ -1,7 +1,12 @@
 package idp_test
 
 import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -83,4 +88,25 @@ func BenchmarkVerify(b *testing.B) {
 			}
 		}
 	})
+}
+
+// A refresh: the whole endpoint, two transactions' worth of checks and one that writes.
+func BenchmarkRefresh(b *testing.B) {
+	h := newHouse(b)
+	a := h.registered(loopback)
+	token := a.redeem(a.code(h.signedIn("alice"), nil), nil).wants(h, 200, "").Refresh
+	handler := h.issuer.Handler()
+	b.ReportAllocs()
+	for b.Loop() {
+		form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {token}, "client_id": {a.id}}
+		r := httptest.NewRequest(http.MethodPost, h.url+"/token", strings.NewReader(form.Encode()))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, r)
+		var got tokens
+		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || w.Code != 200 {
+			b.Fatal(w.Code, w.Body.String(), err)
+		}
+		token = got.Refresh
+	}
 }

@@ -26,7 +26,7 @@ import (
 
 // house is an issuer on a real listener, with two servers behind it, and a clock that tests can turn.
 type house struct {
-	*testing.T
+	testing.TB
 	issuer *idp.Issuer
 	store  idp.Store
 	url    string
@@ -35,9 +35,9 @@ type house struct {
 	more   atomic.Pointer[string] // one more resource, of server alpha
 }
 
-func newHouse(t *testing.T, change ...func(*idp.Options)) *house {
+func newHouse(t testing.TB, change ...func(*idp.Options)) *house {
 	t.Helper()
-	h := &house{T: t}
+	h := &house{TB: t}
 	server := httptest.NewUnstartedServer(nil)
 	h.url = "http://" + server.Listener.Addr().String()
 	store, err := idp.OpenStore(filepath.Join(t.TempDir(), "mcpd.db"))
