@@ -42,11 +42,9 @@ func Owner(key string) string {
 	return who
 }
 
-// Keys returns every key a principal's workers can have: to stop them all.
-func Keys(principal string) []string {
-	keys := []string{profile{}.keyOf(principal)}
-	for a := range asks(len(keyDigits)) {
-		keys = append(keys, profile{legacy: true, asks: a}.keyOf(principal))
-	}
-	return keys
+// FitsSpare tells whether a worker that was opened for nobody in particular can serve key: not where
+// it had to be told what its client can be asked.
+func FitsSpare(key string) bool {
+	p, _ := splitKey(key)
+	return !p.legacy
 }

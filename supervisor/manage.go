@@ -14,7 +14,7 @@ import (
 // configure takes over a new entry. What runs stays if it would be started the same way again.
 func (s *server[C]) configure(e Entry[C]) {
 	before := s.spec
-	s.spec, s.handshake, s.mask = e.Spec, e.Open, newMasker(e.Spec.Secrets)
+	s.spec, s.handshake, s.fits, s.mask = e.Spec, e.Open, e.Spare, newMasker(e.Spec.Secrets)
 	switch {
 	case e.Spec.Disabled:
 		s.parting = "server was disabled"

@@ -101,6 +101,12 @@ func (p *Pool[C]) assign(w *worker[C], key string) {
 	p.publish(w)
 }
 
+func (p *Pool[C]) keyOf(w *worker[C]) (key string, owned bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return w.key, w.owned
+}
+
 // publish lets calls in, unless the worker was withdrawn meanwhile. Callers hold mu.
 func (p *Pool[C]) publish(w *worker[C]) {
 	if w.owned && w.admitted && !w.withdrawn {

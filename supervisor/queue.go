@@ -117,7 +117,7 @@ func (s *server[C]) answer(q *waiter[C], places *places, now time.Time) (granted
 	if err := s.refusal(now); err != nil {
 		return granted[C]{err: err}, true
 	}
-	if w := s.spare(); w != nil {
+	if w := s.spare(q.key); w != nil {
 		s.pool.assign(w, q.key)
 		return s.pool.grant(q.key)
 	}
@@ -147,8 +147,11 @@ func (s *server[C]) coming(key string) bool {
 	return false
 }
 
-// spare is a worker that has no key yet, a ready one if there is one.
-func (s *server[C]) spare() (found *worker[C]) {
+// spare is a worker that has no key yet and may get this one, a ready one if there is one.
+func (s *server[C]) spare(key string) (found *worker[C]) {
+	if s.fits != nil && !s.fits(key) {
+		return nil
+	}
 	for _, w := range s.workers {
 		if w.owned || w.generation != s.generation {
 			continue

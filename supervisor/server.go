@@ -32,6 +32,7 @@ type server[C any] struct {
 	// Everything below belongs to run.
 	spec       Spec
 	handshake  openFunc[C]
+	fits       func(key string) bool // whether a spare may serve key; nil: any
 	mask       *masker
 	door       machine
 	generation int // of the configuration; workers of an older one are on their way out

@@ -22,8 +22,12 @@ type Entry[C any] struct {
 	//
 	// rwc.Read gives the child's standard output; when the child has ended it returns an error
 	// whose text is the reason ("exited with code 1: …"), rwc.Write does the same. rwc.Close asks
-	// for the end of that worker. rwc also has SetWriteDeadline.
+	// for the end of that worker. rwc also has SetWriteDeadline, and Key() (key string, owned bool),
+	// which tells whom the worker serves; owned is false for a spare, which serves nobody yet.
 	Open func(ctx context.Context, rwc io.ReadWriteCloser) (C, error)
+
+	// Spare tells whether a worker that was opened as a spare may serve key later. nil: any key.
+	Spare func(key string) bool
 }
 
 // Supervisor owns the processes of a list of servers. It is safe for concurrent use.

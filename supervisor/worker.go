@@ -128,6 +128,9 @@ func (st *stream[C]) Write(b []byte) (int, error) {
 	return n, st.check(err)
 }
 
+// Key tells whom the worker serves; false for a spare, which serves nobody yet.
+func (st *stream[C]) Key() (key string, owned bool) { return st.server.pool.keyOf(st.worker) }
+
 // SetWriteDeadline bounds the writes to a child that does not read. After a write that was cut
 // off the stream is of no more use: close it.
 func (st *stream[C]) SetWriteDeadline(t time.Time) error {

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/mcpd/mcpd/bridge"
 )
 
 // adminError is an answer of the admin socket that is not a success: the status, and the sentence the command prints.
@@ -228,7 +230,7 @@ func (d *daemon) adminRemoveUser(_ http.ResponseWriter, r *http.Request) (any, e
 	if err != nil {
 		return nil, err
 	}
-	d.supervisor.StopKey(u.ID)
+	d.supervisor.StopKeys(func(key string) bool { return bridge.Owner(key) == u.ID })
 	return userAnswer{Name: u.Name, ID: u.ID, Created: u.Created}, nil
 }
 

@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -14,18 +12,16 @@ import (
 	"time"
 )
 
-// conformanceFloor is what must pass of the scored scenarios of each frozen requirement set. Raise it when more do.
-var conformanceFloor = []struct {
-	version          string
-	minimum, ofTotal int
+// conformanceSets are the frozen requirement sets with the number of their scored scenarios: all of them must pass.
+var conformanceSets = []struct {
+	version string
+	scored  int
 }{
-	{"2025-11-25", 26, 30},
-	{"2026-07-28", 37, 37},
+	{"2025-11-25", 30},
+	{"2026-07-28", 37},
 }
 
 // TestConformance runs the MCP conformance suite against one mcpd URL, behind which the SDK's fixture server speaks stdio.
-// What is known to fail is in testdata/peers/conformance-expected.yml; that list may be wrong in neither direction.
-// The suite can read it as well (--expected-failures), but then does not say which scenarios count.
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	foreign(t)
@@ -40,8 +36,7 @@ func TestConformance(t *testing.T) {
 	if !strings.HasPrefix(target, "http://localhost:") {
 		t.Fatalf("the suite wants to call localhost, and the server is at %s", target)
 	}
-	expected := expectedFailures(t)
-	for _, c := range conformanceFloor {
+	for _, c := range conformanceSets {
 		t.Run(c.version, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 			defer cancel()
@@ -51,37 +46,16 @@ func TestConformance(t *testing.T) {
 			out, err := cmd.CombinedOutput() // exit code 1 only says that a scenario failed
 			r := readConformance(string(out))
 			t.Logf("conformance %s: %d of %d scored scenarios, %d of %d not scored", c.version, r.passed, r.scored, r.extraPassed, r.extra)
-			if r.scored != c.ofTotal {
-				t.Fatalf("%d scored scenarios were run, want %d: %v\n%s", r.scored, c.ofTotal, err, out)
-			}
-			if r.passed < c.minimum {
-				t.Errorf("%d scored scenarios passed, want at least %d", r.passed, c.minimum)
+			if r.scored != c.scored {
+				t.Fatalf("%d scored scenarios were run, want %d: %v\n%s", r.scored, c.scored, err, out)
 			}
 			for name, passed := range r.all {
-				switch expected := slices.Contains(expected, name); {
-				case !passed && !expected:
-					t.Errorf("%s fails and is not in conformance-expected.yml:\n%s", name, scenarioText(string(out), name))
-				case passed && expected:
-					t.Errorf("%s passes: take it out of conformance-expected.yml", name)
+				if !passed {
+					t.Errorf("%s fails:\n%s", name, scenarioText(string(out), name))
 				}
 			}
 		})
 	}
-}
-
-// expectedFailures reads the suite's own format: a list of scenarios under "server".
-func expectedFailures(t *testing.T) (names []string) {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join(peersDir(), "conformance-expected.yml"))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(text)) {
-		if name, ok := strings.CutPrefix(strings.TrimSpace(line), "- "); ok {
-			names = append(names, name)
-		}
-	}
-	return names
 }
 
 // scenarioText is what the suite said while it ran a scenario.

@@ -41,7 +41,7 @@ func (d *daemon) apply(ctx context.Context, p *plan) error {
 	entries := make([]supervisor.Entry[*bridge.Conn], 0, len(p.world.tenants))
 	for _, name := range p.world.names() {
 		t := p.world.tenants[name]
-		entries = append(entries, supervisor.Entry[*bridge.Conn]{Spec: t.spec, Open: t.bridge.Open})
+		entries = append(entries, supervisor.Entry[*bridge.Conn]{Spec: t.spec, Open: t.bridge.Open, Spare: bridge.FitsSpare})
 	}
 	old := d.world.Load()
 	if old == nil {
@@ -119,7 +119,7 @@ func serverStatus(t *tenant, s supervisor.ServerStatus, people map[string]string
 		out.NextTry = &s.NextTry
 	}
 	for _, k := range s.Workers {
-		out.Workers = append(out.Workers, WorkerStatus{PID: k.PID, State: string(k.State), Key: firstOf(people[k.Key], k.Key), Calls: k.Calls, Since: k.Since})
+		out.Workers = append(out.Workers, WorkerStatus{PID: k.PID, State: string(k.State), Key: firstOf(people[bridge.Owner(k.Key)], k.Key), Calls: k.Calls, Since: k.Since})
 	}
 	return out
 }

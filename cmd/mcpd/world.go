@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/mcpd/mcpd/bridge"
 	"github.com/mcpd/mcpd/idp"
@@ -49,8 +50,28 @@ func (p *pool) Acquire(ctx context.Context, key string) (*bridge.Conn, func(), e
 	if sp == nil {
 		return nil, nil, errNotStarted
 	}
-	return sp.Acquire(ctx, key)
+	c, release, err := sp.Acquire(ctx, key)
+	var busy *supervisor.Busy
+	var down *supervisor.Unavailable
+	switch {
+	case errors.As(err, &busy):
+		err = refusal{err, busy.RetryAfter}
+	case errors.As(err, &down):
+		err = refusal{err, down.RetryAfter}
+	}
+	return c, release, err
 }
+
+// refusal is why there is no worker, with the hint that the bridge passes on to the client.
+type refusal struct {
+	error
+	after time.Duration
+}
+
+// RetryAfter is when it is worth trying again; 0 where nobody knows.
+func (r refusal) RetryAfter() time.Duration { return r.after }
+
+func (r refusal) Unwrap() error { return r.error }
 
 func (w *world) names() []string {
 	if w == nil {
@@ -169,12 +190,12 @@ func (d *daemon) planFor(cfg *Config) (*plan, error) {
 	return p, d.bridges(p, old)
 }
 
-// specFor is what the supervisor runs for a server. How the bridge speaks to its workers is part of it:
-// they were introduced to it that way, so a change takes new ones.
+// specFor is what the supervisor runs for a server. The bridge's settings are part of it: a bridge is
+// made for them, and its connections are its own, so a change takes new workers.
 func (d *daemon) specFor(cfg *Config, name string) (supervisor.Spec, error) {
 	sc := cfg.Servers[name]
 	spec, err := supervisor.NewSpec(name, sc.Config, cfg.Secrets[name])
-	spec.Variant = sc.Bridge.Isolation + " " + sc.Bridge.Era
+	spec.Variant = fmt.Sprintf("%+v", sc.Bridge)
 	return spec, err
 }
 
@@ -182,7 +203,7 @@ func (d *daemon) specFor(cfg *Config, name string) (supervisor.Spec, error) {
 func (d *daemon) bridges(p *plan, old *world) error {
 	for _, name := range p.world.names() {
 		t, o := p.world.tenants[name], old.tenant(name)
-		if o != nil && !slices.Contains(p.change.Restart, name) && !slices.Contains(p.change.Start, name) && o.cfg.Bridge == t.cfg.Bridge {
+		if o != nil && !slices.Contains(p.change.Restart, name) && !slices.Contains(p.change.Start, name) {
 			t.bridge, t.pool = o.bridge, o.pool
 			if !slices.Equal(o.cfg.Allow, t.cfg.Allow) {
 				p.change.Policy = append(p.change.Policy, name)
@@ -193,9 +214,6 @@ func (d *daemon) bridges(p *plan, old *world) error {
 			return fmt.Errorf("servers.%s: %w", name, err)
 		}
 		p.fresh = append(p.fresh, t)
-		if o != nil && slices.Contains(p.change.Keep, name) {
-			p.change.Policy = append(p.change.Policy, name) // other limits: nothing that a process would notice
-		}
 	}
 	if old != nil {
 		for _, name := range old.names() {
