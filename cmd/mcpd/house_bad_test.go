@@ -94,6 +94,20 @@ func main() {
 package a
 import "os"
 func f() { os.Exit(1) }
+-- a/storetest/b.go --
+package storetest
+import ("os"; "testing")
+func f(t *testing.T) {
+	t.Fatal("x")
+	os.Exit(1) // bad
+	panic("x") // bad
+}
+-- b/b.go --
+package b // bad
+import "testing"
+func f(t *testing.T) {
+	t.Fatal("x") // bad
+}
 `}},
 	"responses": {{text: `
 -- a/a.go --

@@ -194,8 +194,15 @@ func (s *goFile) calls(root ast.Node, visit func(c *ast.CallExpr, pkg, name stri
 var endsProcess = regexp.MustCompile(`^(Fatal|Panic|DPanic)(f|ln|w)?$`)
 
 func checkCalls(folder []*goFile) (found []string) {
-	if slices.ContainsFunc(folder, (*goFile).suite) {
-		return nil // Fatal is what a suite reports with
+	// A folder that is a suite for tests, such as storetest, reports with Fatal. No other folder may import testing.
+	suite := slices.ContainsFunc(folder, (*goFile).suite)
+	if suite && !strings.HasSuffix(path.Dir(folder[0].path), "test") {
+		for _, s := range folder {
+			if s.suite() {
+				found = append(found, s.at(s.file, "testing is imported outside a _test.go file and a folder named …test"))
+			}
+		}
+		suite = false
 	}
 	for _, s := range folder {
 		if s.test() {
@@ -205,7 +212,7 @@ func checkCalls(folder []*goFile) (found []string) {
 		s.calls(s.file, func(c *ast.CallExpr, pkg, name string) {
 			switch {
 			case pkg == "" && name == "panic", pkg == "" && (name == "print" || name == "println"),
-				pkg == "." && endsProcess.MatchString(name),
+				pkg == "." && endsProcess.MatchString(name) && !suite,
 				pkg == "go.uber.org/zap" && (name == "L" || name == "S" || name == "ReplaceGlobals"),
 				!main && pkg == "os" && name == "Exit",
 				!main && pkg == "log" && name != "New",
