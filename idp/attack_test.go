@@ -143,6 +143,10 @@ func TestCodeIsBound(t *testing.T) {
 		h.later(2 * time.Minute)
 		a.redeem(code, nil).wants(h, 400, "invalid_grant")
 	})
+	t.Run("a server's other URL", func(t *testing.T) { // what clients have that go by its root document (RFC 9728 §3.3)
+		base := url.Values{"resource": {strings.TrimSuffix(h.resource("alpha"), "/mcp")}}
+		h.good(a.redeem(a.code(p, base), base).wants(h, 200, "").Access, "alpha")
+	})
 	t.Run("without resource", func(t *testing.T) {
 		h.good(a.redeem(a.code(p, nil), url.Values{"resource": nil}).wants(h, 200, "").Access, "alpha")
 	})

@@ -12,7 +12,7 @@ func FuzzParseRequest(f *testing.F) {
 	for _, seed := range []string{good, good + "&scope=mcp+x&prompt=none", good + "&max_age=99999999999999999999", good + "&resource=x", good + "&prompt=login+consent&state=%00", "client_id=&redirect_uri=", "%zz", "a=1;b=2"} {
 		f.Add(seed)
 	}
-	i := &Issuer{resource: func(r string) (string, bool) { return "alpha", r == "https://alpha.example/mcp" }}
+	i := &Issuer{resource: func(r string) (string, string, bool) { return r, "alpha", r == "https://alpha.example/mcp" }}
 	f.Fuzz(func(t *testing.T, query string) {
 		form, err := url.ParseQuery(query)
 		if err != nil || form.Has("id_token_hint") {

@@ -21,7 +21,7 @@ func benchIssuer(b *testing.B, tokens int) (*idp.Issuer, []string) {
 	}
 	i, err := idp.New(b.Context(), idp.Options{
 		Issuer: "https://auth.example", Config: idp.DefaultConfig(), Store: store,
-		Resource: func(string) (string, bool) { return "alpha", true },
+		Resource: func(r string) (string, string, bool) { return r, "alpha", true },
 		Allowed:  func(string, idp.User) bool { return true },
 	})
 	if err != nil {

@@ -38,7 +38,7 @@ func (s *server) CodeExchange(ctx context.Context, r *op.ClientRequest[oidc.Acce
 	if !now.Before(code.Expires) {
 		return nil, invalidGrant("the code has expired")
 	}
-	if err := sameResource(r.Form["resource"], code.Family.Resource); err != nil {
+	if err := s.issuer.sameResource(r.Form["resource"], code.Family.Resource); err != nil {
 		return nil, err
 	}
 	if !verify(r.Data.CodeVerifier, code.Challenge) || r.Data.RedirectURI != code.RedirectURI {

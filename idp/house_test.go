@@ -47,17 +47,17 @@ func newHouse(t testing.TB, change ...func(*idp.Options)) *house {
 	h.store = store
 	o := idp.Options{
 		Issuer: h.url, Config: idp.DefaultConfig(), Store: store, Loopback: true, Now: h.now,
-		Resource: func(r string) (string, bool) {
+		Resource: func(r string) (string, string, bool) {
 			switch r {
-			case h.resource("alpha"):
-				return "alpha", true
+			case h.resource("alpha"), strings.TrimSuffix(h.resource("alpha"), "/mcp"):
+				return h.resource("alpha"), "alpha", true
 			case h.resource("beta"):
-				return "beta", true
+				return r, "beta", true
 			}
 			if more := h.more.Load(); more != nil && *more == r {
-				return "alpha", true
+				return r, "alpha", true
 			}
-			return "", false
+			return "", "", false
 		},
 		Allowed: func(server string, u idp.User) bool {
 			b := h.banned.Load()

@@ -26,9 +26,10 @@ type Options struct {
 	// Store is the issuer's from here on: Close closes it.
 	Store Store
 
-	// Resource names the server that a resource URL (RFC 8707) belongs to. It is asked
-	// at every authorization and must be safe for concurrent use.
-	Resource func(resource string) (server string, ok bool)
+	// Resource names the server that a resource URL (RFC 8707) belongs to, and the URL that
+	// its tokens are bound to: a server may answer to several. It gets the scheme and the host in
+	// lower case, is asked at every authorization, and must be safe for concurrent use.
+	Resource func(resource string) (url, server string, ok bool)
 
 	// Allowed says whether a person may use a server. It is asked at every sign-in, every
 	// refresh and every Verify, so that a changed policy holds at once; it must be fast and safe for concurrent use.
@@ -53,7 +54,7 @@ type Issuer struct {
 	host     string
 	config   Config
 	store    Store
-	resource func(string) (string, bool)
+	resource func(string) (string, string, bool)
 	allowed  func(string, User) bool
 	log      *zap.Logger
 	clock    func() time.Time
@@ -202,12 +203,10 @@ func canonical(raw string) (string, bool) {
 
 // findResource is the one place where a resource parameter is understood.
 func (i *Issuer) findResource(raw string) (resource, server string, ok bool) {
-	resource, ok = canonical(raw)
-	if !ok {
+	if resource, ok = canonical(raw); !ok {
 		return "", "", false
 	}
-	server, ok = i.resource(resource)
-	return resource, server, ok
+	return i.resource(resource)
 }
 
 var _ op.Storage = (*storage)(nil)

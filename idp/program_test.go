@@ -252,7 +252,7 @@ func TestSweepAndRestart(t *testing.T) {
 	// A second issuer on the same store: what the first one gave is good there, by the same keys.
 	o := idp.Options{
 		Issuer: h.url, Config: idp.DefaultConfig(), Store: keep{h.store}, Loopback: true,
-		Resource: func(string) (string, bool) { return "alpha", true }, Allowed: func(string, idp.User) bool { return true },
+		Resource: func(r string) (string, string, bool) { return r, "alpha", true }, Allowed: func(string, idp.User) bool { return true },
 	}
 	again, err := idp.New(t.Context(), o)
 	if err != nil {
@@ -278,7 +278,7 @@ func (keep) Close() error { return nil }
 
 func TestOptions(t *testing.T) {
 	for _, issuer := range []string{"", "localhost", "https://a.example/", "https://a.example/x", "http://a.example", "https://a.example?x", "https://me@a.example"} {
-		o := idp.Options{Issuer: issuer, Config: idp.DefaultConfig(), Store: keep{}, Loopback: true, Resource: func(string) (string, bool) { return "", false }, Allowed: func(string, idp.User) bool { return false }}
+		o := idp.Options{Issuer: issuer, Config: idp.DefaultConfig(), Store: keep{}, Loopback: true, Resource: func(string) (string, string, bool) { return "", "", false }, Allowed: func(string, idp.User) bool { return false }}
 		if _, err := idp.New(t.Context(), o); err == nil {
 			t.Errorf("issuer %q", issuer)
 		}

@@ -31,7 +31,7 @@ func (s *server) RefreshToken(ctx context.Context, r *op.ClientRequest[oidc.Refr
 	if !now.Before(token.Expires) {
 		return nil, invalidGrant("the refresh token has expired")
 	}
-	if err := sameResource(r.Form["resource"], family.Resource); err != nil {
+	if err := s.issuer.sameResource(r.Form["resource"], family.Resource); err != nil {
 		return nil, err
 	}
 	scopes, err := narrower(r.Data.Scopes, family.Scopes)

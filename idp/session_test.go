@@ -19,7 +19,7 @@ func TestHostCookies(t *testing.T) {
 	}
 	i, err := idp.New(t.Context(), idp.Options{
 		Issuer: "https://auth.example", Config: idp.DefaultConfig(), Store: store,
-		Resource: func(string) (string, bool) { return "", false }, Allowed: func(string, idp.User) bool { return false },
+		Resource: func(string) (string, string, bool) { return "", "", false }, Allowed: func(string, idp.User) bool { return false },
 	})
 	if err != nil {
 		t.Fatal(err)

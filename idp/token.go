@@ -32,9 +32,9 @@ func (s *server) respond(ctx context.Context, client op.Client, g *granted, acce
 }
 
 // sameResource checks the resource of a token request (RFC 8707 §2.2): none, or the one that was authorized.
-func sameResource(asked []string, authorized string) error {
+func (i *Issuer) sameResource(asked []string, authorized string) error {
 	for _, raw := range asked {
-		if got, ok := canonical(raw); !ok || got != authorized {
+		if got, _, ok := i.findResource(raw); !ok || got != authorized {
 			return invalidTarget("resource is not the one that was authorized")
 		}
 	}

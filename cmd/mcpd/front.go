@@ -36,7 +36,7 @@ func (d *daemon) openIssuer(ctx context.Context, cfg *Config) error {
 	}
 	d.issuer, err = idp.New(ctx, idp.Options{
 		Issuer: d.issuerURL, Config: cfg.Auth, Store: store, Logger: d.log.Named("idp"), Loopback: cfg.local(),
-		Resource: func(resource string) (string, bool) { return d.world.Load().resource(resource) },
+		Resource: func(resource string) (string, string, bool) { return d.world.Load().resource(resource) },
 		Allowed:  func(server string, u idp.User) bool { return d.world.Load().allowed(server, u) },
 	})
 	if err != nil {

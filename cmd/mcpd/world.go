@@ -7,7 +7,6 @@ import (
 	"io"
 	"maps"
 	"net"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -118,19 +117,16 @@ func matchAllow(rule, name string) bool {
 	}
 }
 
-// resource finds the server whose MCP URL this is (RFC 8707): scheme and host without case, one trailing slash forgiven.
-func (w *world) resource(raw string) (string, bool) {
-	u, err := url.Parse(raw)
-	if err != nil || u.Fragment != "" || u.RawQuery != "" || u.User != nil {
-		return "", false
-	}
-	want := strings.ToLower(u.Scheme) + "://" + strings.ToLower(u.Host) + strings.TrimSuffix(u.Path, "/")
+// resource finds the server that a resource URL (RFC 8707) names, and the URL its tokens are bound to:
+// the MCP URL. The server's base names it too, for clients that go by the root document of RFC 9728,
+// whose resource the base has to be (§3.3).
+func (w *world) resource(resource string) (mcpURL, server string, ok bool) {
 	for name, t := range w.tenants {
-		if t.url == want {
-			return name, true
+		if resource == t.url || resource+"/mcp" == t.url {
+			return t.url, name, true
 		}
 	}
-	return "", false
+	return "", "", false
 }
 
 // close ends every bridge in parallel.
