@@ -143,7 +143,11 @@ func (st *stream[C]) SetWriteDeadline(t time.Time) error {
 // Close asks for the end of the worker and does not wait for it.
 func (st *stream[C]) Close() error {
 	st.server.pool.withdraw(st.worker)
-	st.server.tell(occurrence[C]{worker: st.worker, event: stopAsked, reason: "its connection was closed"})
+	select {
+	case <-st.child.ended(): // by itself, which is about to be reported; whoever read of it may close before
+	default:
+		st.server.tell(occurrence[C]{worker: st.worker, event: stopAsked, reason: "its connection was closed"})
+	}
 	return nil
 }
 
