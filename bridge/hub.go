@@ -70,6 +70,9 @@ func (r *Reply) free() {
 	}
 }
 
+// levelTimeout is how long a worker may take to take note of a log level.
+const levelTimeout = 2 * time.Second
+
 // maxStarts bounds how often a call that was never written is offered to
 // another worker because its own had just died.
 const maxStarts = 3
@@ -131,7 +134,7 @@ func (x *exchange) runOn(ctx context.Context, c *Conn, call *Call) (r Reply, aga
 		w.logs = max(w.logs, 1) // older servers log unasked
 	}
 	if call.Logs != 0 {
-		c.ensureLevel(call.Logs)
+		c.ensureLevel(ctx, call.Logs)
 	}
 	if err := c.calls.add(w); err != nil {
 		c.calls.free(c, w)
@@ -205,9 +208,10 @@ func (x *exchange) await(ctx context.Context, c *Conn, w *waiter, call *Call) Re
 	}
 }
 
-// ensureLevel makes a legacy worker log at least this much. Who wants less is
-// not shown the rest.
-func (c *Conn) ensureLevel(want level) {
+// ensureLevel makes a legacy worker log at least this much, and waits for its answer: servers that
+// work on their requests side by side would else begin with the call. Who wants less is not shown the
+// rest.
+func (c *Conn) ensureLevel(ctx context.Context, want level) {
 	if c.modern.Load() || c.ident.has&hasLogging == 0 {
 		return
 	}
@@ -220,10 +224,11 @@ func (c *Conn) ensureLevel(want level) {
 			break
 		}
 	}
-	line := appendID([]byte(`{"jsonrpc":"2.0","id":`), c.calls.unheard())
-	line = append(line, `,"method":"logging/setLevel","params":{"level":"`...)
-	line = append(line, want.String()...)
-	_ = c.write(append(line, `"}}`+"\n"...))
+	ctx, cancel := context.WithTimeout(ctx, levelTimeout)
+	defer cancel()
+	if f, err := c.request(ctx, "logging/setLevel", `"level":"`+want.String()+`"`); err == nil {
+		c.drop(f)
+	} // else the call goes without, or finds out itself that the worker is dead
 }
 
 func earlier(a, b time.Time) time.Time {
