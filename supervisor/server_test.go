@@ -533,3 +533,28 @@ func TestCloseInAHurry(t *testing.T) {
 		}
 	})
 }
+
+// TestEndIsCountedWhoeverCloses: a reader that learns of the end closes its stream at once, often
+// before the end itself is reported; it is an end by itself all the same.
+func TestEndIsCountedWhoeverCloses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakes(t, Options{}, nil)
+		defer f.close()
+		f.apply(spec(t, "a"))
+		const times = 20
+		for range times {
+			c, release := f.acquire("a", "alice")
+			time.Sleep(time.Minute) // stable: the next end costs no pause
+			c.child.exit("killed by signal 9 (killed)")
+			if err := c.rwc.Close(); err != nil {
+				t.Fatal(err)
+			}
+			release()
+		}
+		_, release := f.acquire("a", "alice")
+		release()
+		if got := f.status("a").Restarts; got != times {
+			t.Errorf("%d restarts, want %d", got, times)
+		}
+	})
+}
