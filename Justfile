@@ -12,9 +12,9 @@ build:
 test:
     go test ./...
 
-# all tests but those with foreign clients, under the race detector (needs a C compiler)
-race:
-    go test -race -short ./...
+# all tests under the race detector (needs a C compiler); -short leaves out those with foreign clients
+race *ARGS:
+    go test -race {{ARGS}} ./...
 
 # every fuzz target for FUZZTIME (default 5s)
 fuzz:
