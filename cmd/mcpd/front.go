@@ -28,6 +28,7 @@ type newcomer struct {
 // openIssuer opens the database and the issuer over it, unless auth.mode = "none".
 func (d *daemon) openIssuer(ctx context.Context, cfg *Config) error {
 	if cfg.Auth.Mode == "none" {
+		d.log.Warn(`auth.mode is "none": every program on this machine may call every server`)
 		return nil
 	}
 	store, err := idp.OpenStore(filepath.Join(d.state, "mcpd.db"))

@@ -52,9 +52,9 @@ func openLogs(w io.Writer, cfg LogConfig) (*logs, error) {
 func (l *logs) Close() { _ = l.buffer.Stop() }
 
 // bridgeSlog sends what libraries write to the process-wide slog default (zitadel/oidc knows no other
-// way) into the same log, one level down: their "info" is our debug.
+// way) into the same log, errors only: it warns of every bad token request, and those anybody can make.
 func bridgeSlog(l *zap.Logger) {
-	slog.SetDefault(slog.New(zapslog.NewHandler(l.Named("library").WithOptions(zap.IncreaseLevel(zapcore.WarnLevel)).Core())))
+	slog.SetDefault(slog.New(zapslog.NewHandler(l.Named("library").WithOptions(zap.IncreaseLevel(zapcore.ErrorLevel)).Core())))
 }
 
 // isTerminal tells whether w is a terminal: colours, prompts and secrets shown once go nowhere else.
