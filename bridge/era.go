@@ -31,6 +31,7 @@ type eras struct {
 	only    bool      // modern, and initialize was refused
 	until   time.Time // the verdict is good until then
 	probing chan struct{}
+	hearsay bool // the verdict is of an earlier life of mcpd
 
 	fixed   string // Config.Era
 	spawn   func(context.Context) (io.ReadWriteCloser, error)
@@ -102,7 +103,7 @@ func (e *eras) probe(ctx context.Context) {
 	if !answered && ctx.Err() != nil {
 		return
 	}
-	e.modern, e.only = modern, false
+	e.modern, e.only, e.hearsay = modern, false, false
 	age := e.silence
 	if answered {
 		age = e.age
@@ -120,6 +121,34 @@ func (e *eras) refused(modern bool) {
 	} else {
 		e.only = true
 	}
+}
+
+// doubted notes that a worker failed when it was spoken to in the modern
+// generation, without saying why. A verdict of this life stands: the worker has
+// another trouble. One that was only remembered is asked for anew.
+func (e *eras) doubted() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.hearsay {
+		e.until = time.Time{}
+	}
+}
+
+// verdict is what is to be remembered.
+func (e *eras) verdict() (modern, only bool, until time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.modern, e.only, e.until
+}
+
+// restore takes up a remembered verdict, for no longer than it was good for.
+func (e *eras) restore(modern, only bool, until time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.fixed != "auto" || time.Until(until) > e.age {
+		return // not asked for, or the clock was turned back
+	}
+	e.modern, e.only, e.until, e.hearsay = modern, only, until, true
 }
 
 // ask starts a child and sends server/discover (MCP 2026-07-28, versioning):

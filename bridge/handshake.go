@@ -51,11 +51,14 @@ func (c *Conn) discover(ctx context.Context) error {
 	c.modern.Store(true)
 	f, err := c.request(ctx, "server/discover", "")
 	if err != nil {
+		c.s.era.doubted()
+		c.s.remember()
 		return fmt.Errorf("cannot discover the server: %w", err)
 	}
 	defer c.drop(f)
 	if f.env.kind == kindError {
 		c.s.era.refused(true)
+		c.s.remember()
 		return fmt.Errorf("the server refused server/discover: %s", text(f.env.fText.of(f.line.b)))
 	}
 	c.ident, err = newIdentity(f.line.b, &f.env, true, c.s.private())

@@ -1,6 +1,8 @@
 package bridge
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,6 +33,7 @@ type identity struct {
 	has          features
 	info         []byte // raw
 	instructions []byte // raw, nil when there are none
+	raw          []byte // capabilities as the server has them
 	forLegacy    []byte // capabilities as published to sessions
 	forModern    []byte
 }
@@ -59,7 +62,8 @@ func newIdentity(b []byte, e *envelope, modern, private bool) (*identity, error)
 	if e.rCaps.isObj(b) {
 		caps = e.rCaps.of(b)
 	}
-	return id, id.publish(caps, private)
+	id.raw = append([]byte(nil), caps...)
+	return id, id.publish(id.raw, private)
 }
 
 // publish computes the capabilities each kind of client is shown: the server's
@@ -145,4 +149,43 @@ func (id *identity) discoverResult(dst []byte) []byte {
 	dst = append(dst, `,"ttlMs":0,"cacheScope":"private","_meta":{"`+metaServer+`":`...)
 	dst = append(dst, id.info...)
 	return append(dst, "}}"...)
+}
+
+// same tells whether two handshakes met the same program.
+func (id *identity) same(o *identity) bool {
+	return id.modern == o.modern && id.version == o.version && bytes.Equal(id.info, o.info) &&
+		bytes.Equal(id.raw, o.raw) && bytes.Equal(id.instructions, o.instructions)
+}
+
+// learn keeps the identity for initialize and server/discover.
+func (s *Server) learn(id *identity) {
+	old := s.ident.Swap(id)
+	if old == nil || !old.same(id) || id.at.Sub(old.at) >= s.identityAge/2 {
+		s.remember()
+	}
+}
+
+// relearn notes that a worker that runs is who it was.
+func (s *Server) relearn(c *Conn) {
+	fresh := *c.ident
+	fresh.at = time.Now()
+	s.learn(&fresh)
+}
+
+// identity returns who the server is, as it said last: at once where it ever
+// did, and asked again behind the answer when that is long ago.
+func (s *Server) identity(ctx context.Context, p profile, who string) (*identity, error) {
+	if id := s.ident.Load(); id != nil {
+		if time.Since(id.at) >= s.identityAge {
+			s.refresh(p, who)
+		}
+		return id, nil
+	}
+	c, release, err := s.acquire(ctx, p, who)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	s.relearn(c)
+	return s.ident.Load(), nil
 }

@@ -38,6 +38,10 @@ type Options struct {
 	Logger  *zap.Logger // bound to the server's name already
 	Version string      // of mcpd, told to the servers
 
+	// Memory is where to keep what the server said of itself and its lists, so
+	// that clients are answered before the first child has started. Optional.
+	Memory Memory
+
 	// Observe is called at the end of every request, on its goroutine. Optional.
 	Observe func(CallRecord)
 }
@@ -80,6 +84,7 @@ type Server struct {
 	denied    denyList
 	watch     watch
 	questions questions
+	behind    *behind
 
 	mu    sync.Mutex
 	conns map[*Conn]struct{}
@@ -122,6 +127,7 @@ func New(o Options) (*Server, error) {
 		log:           o.Logger,
 		bound:         []byte("mcpd session\x00" + o.Name),
 		conns:         map[*Conn]struct{}{},
+		behind:        newBehind(),
 		closing:       make(chan struct{}),
 		halt:          make(chan struct{}),
 		idle:          make(chan struct{}),
@@ -136,6 +142,7 @@ func New(o Options) (*Server, error) {
 		wait: 10 * time.Second, age: 24 * time.Hour, silence: 10 * time.Minute,
 		limit: o.Config.Limits.Line, bufs: &s.bufs,
 	}
+	s.recall()
 	return s, nil
 }
 
@@ -168,6 +175,7 @@ func (s *Server) Close(ctx context.Context) error {
 			err = fmt.Errorf("cannot wait for the calls in flight: %w", context.Cause(ctx))
 		}
 		close(s.halt)
+		s.behind.close(ctx)
 		s.mu.Lock()
 		var open []*Conn
 		for c := range s.conns {
@@ -257,24 +265,4 @@ func (s *Server) forget(c *Conn) {
 	s.mu.Lock()
 	delete(s.conns, c)
 	s.mu.Unlock()
-}
-
-// learn keeps the identity for initialize and server/discover.
-func (s *Server) learn(id *identity) { s.ident.Store(id) }
-
-// identity returns who the server is: as it said last, or by borrowing a
-// worker when that is long ago or never was.
-func (s *Server) identity(ctx context.Context, p profile, who string) (*identity, error) {
-	if id := s.ident.Load(); id != nil && time.Since(id.at) < s.identityAge {
-		return id, nil
-	}
-	c, release, err := s.acquire(ctx, p, who)
-	if err != nil {
-		return nil, err
-	}
-	defer release()
-	fresh := *c.ident
-	fresh.at = time.Now()
-	s.learn(&fresh)
-	return &fresh, nil
 }

@@ -63,6 +63,7 @@ func (d *daemon) apply(ctx context.Context, p *plan) error {
 	d.router.Swap(table)
 	d.log.Info("configuration applied", zap.Strings("start", p.change.Start), zap.Strings("stop", p.change.Stop),
 		zap.Strings("restart", p.change.Restart), zap.Strings("update", p.change.Update), zap.Strings("policy", p.change.Policy), zap.Int("keep", len(p.change.Keep)))
+	d.forget(p.world)
 	for _, n := range p.change.Notes {
 		d.log.Warn(n)
 	}
@@ -76,6 +77,17 @@ func (d *daemon) apply(ctx context.Context, p *plan) error {
 		})
 	}
 	return nil
+}
+
+// forget removes what is remembered of servers that are gone or run something else now.
+func (d *daemon) forget(w *world) {
+	prints := map[string]string{}
+	for name, t := range w.tenants {
+		prints[name] = t.spec.Fingerprint()
+	}
+	if err := d.memory.keep(prints); err != nil {
+		d.log.Warn("cannot clean up what is remembered of servers", zap.Error(err))
+	}
 }
 
 // serverField is the log field every room names a server by.

@@ -41,6 +41,8 @@ type daemon struct {
 
 	lock       *stateLock
 	sealer     bridge.Sealer
+	memory     *memory
+	prints     []byte // keys supervisor.Spec.Fingerprint
 	listener   *router.Listener
 	issuer     *idp.Issuer // nil when auth.mode = "none"
 	issuerURL  string
@@ -155,6 +157,9 @@ func (d *daemon) start(ctx context.Context) error {
 		return err
 	}
 	if d.sealer, err = bridge.NewSealer(key); err != nil {
+		return err
+	}
+	if d.memory, d.prints, err = newMemory(d.state, key); err != nil {
 		return err
 	}
 	if d.listener, err = router.Listen(cfg.Listen, nil, d.log.Named("http")); err != nil {

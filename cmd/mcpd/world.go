@@ -191,7 +191,7 @@ func (d *daemon) planFor(cfg *Config) (*plan, error) {
 func (d *daemon) specFor(cfg *Config, name string) (supervisor.Spec, error) {
 	sc := cfg.Servers[name]
 	spec, err := supervisor.NewSpec(name, sc.Config, cfg.Secrets[name])
-	spec.Variant = fmt.Sprintf("%+v", sc.Bridge)
+	spec.Variant, spec.Key = fmt.Sprintf("%+v", sc.Bridge), d.prints
 	return spec, err
 }
 
@@ -240,7 +240,7 @@ func (d *daemon) newBridge(t *tenant) error {
 		Name: t.name, Config: t.cfg.Bridge, Workers: t.pool, Principal: principalID,
 		Spawn:  func(ctx context.Context) (io.ReadWriteCloser, error) { return d.supervisor.Spawn(ctx, t.spec) },
 		Sealer: d.sealer, Logger: d.log.Named("bridge").With(serverField(t.name)), Version: readBuild().Version,
-		Observe: d.observe,
+		Observe: d.observe, Memory: d.memory.of(t.name, t.spec.Fingerprint()),
 	})
 	return err
 }
