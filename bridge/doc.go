@@ -19,7 +19,9 @@
 //	          └─▶ worker ┘
 //
 // A Reply is JSON when it comes alone, an event stream when a notification
-// comes before it (stream.go). Params and results stay the bytes they were:
+// comes before it (stream.go). What a session's streams said is kept for a while
+// (replay.go), so that a client whose connection broke gets the rest (resume.go).
+// Params and results stay the bytes they were:
 // scan.go validates them in one pass and reports where the few members are that
 // matter, and the rest is copied around the edits.
 //

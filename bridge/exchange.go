@@ -35,6 +35,10 @@ type exchange struct {
 	gone         bool // nobody reads the response any more
 	collect      *buffer
 	rec          CallRecord
+
+	track  *track    // what is kept of the stream, nil if it cannot be resumed
+	reader *reader   // this response, as a reader of track
+	left   time.Time // when the client was found gone
 }
 
 // stop cancels the call. Only under the lock of its session's shard.
@@ -100,7 +104,7 @@ const joined = 32 << 10
 
 func (x *exchange) finalPieces(status int, p *pieces) {
 	switch {
-	case x.gone:
+	case x.gone && x.track == nil:
 	case x.collect != nil:
 		if len(x.collect.b) > 1 {
 			x.collect.b = append(x.collect.b, ',')

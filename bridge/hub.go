@@ -158,7 +158,7 @@ func (x *exchange) runOn(ctx context.Context, c *Conn, call *Call) (r Reply, aga
 func (x *exchange) await(ctx context.Context, c *Conn, w *waiter, call *Call) Reply {
 	now := time.Now()
 	limit := now.Add(x.s.o.Config.Limits.Call)
-	w.timer.Reset(x.s.pause(now, limit))
+	w.timer.Reset(x.patience(now, limit))
 	gone := ctx.Done()
 	for {
 		select {
@@ -187,19 +187,20 @@ func (x *exchange) await(ctx context.Context, c *Conn, w *waiter, call *Call) Re
 				return Reply{gone: true}
 			}
 			// In a session it is not (MCP 2025-11-25, transports); but the slot is freed in the end.
-			gone, x.gone = nil, true
-			limit = earlier(limit, time.Now().Add(x.s.grace))
-			w.timer.Reset(x.s.pause(time.Now(), limit))
+			gone = nil
+			x.lose()
+			w.timer.Reset(x.s.pause(time.Now(), x.until(limit)))
 		case <-x.s.halt:
 			c.cancel(w.id, "mcpd is stopping")
 			return Reply{fault: errStopping}
 		case now := <-w.timer.C:
-			if !now.Before(limit) {
+			end := x.until(limit)
+			if !now.Before(end) {
 				c.cancel(w.id, "timed out")
-				return Reply{gone: x.gone, fault: x.s.timedOut()}
+				return x.expired(limit)
 			}
 			x.keepAlive()
-			w.timer.Reset(x.s.pause(now, limit))
+			w.timer.Reset(x.s.pause(now, end))
 		}
 		if x.gone && call.Modern {
 			c.cancel(w.id, "the client went away")

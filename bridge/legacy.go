@@ -258,17 +258,26 @@ func (x *exchange) get() {
 		return
 	}
 	id := x.legacy.session.id
+	if last := x.r.Header.Get("Last-Event-Id"); last != "" && x.primed() && x.resume(last) {
+		return
+	}
 	w := &watcher{
 		who: x.call.Principal, id: id, lists: listTools | listPrompts | listResources,
 		level: func() level { return max(x.s.live.level(id), 1) },
 		uris:  x.s.live.uris(id),
 	}
+	reader := x.stand(w)
 	if err := x.s.watch.add(w); err != nil {
+		x.s.replays.forget(w.track)
 		status := http.StatusTooManyRequests
 		if err == errOneStream {
 			status = http.StatusConflict
 		}
 		x.refuse(&fault{status, codeInvalidRequest, err.Error(), nil})
+		return
+	}
+	if reader != nil {
+		x.own(w, reader) // the watcher stays until the track is forgotten
 		return
 	}
 	defer x.s.watch.remove(w)
@@ -279,19 +288,9 @@ func (x *exchange) get() {
 	x.endStream()
 }
 
-// announced words an announcement for a session.
+// announced tells a session.
 func (x *exchange) announced(a announcement) {
-	var p pieces
-	switch {
-	case a.list != 0:
-		p.add([]byte(`{"jsonrpc":"2.0","method":"` + a.list.method() + `"}`))
-	case a.uri != nil:
-		p.add([]byte(`{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":`))
-		p.add(a.uri)
-		p.add([]byte(`}}`))
-	default:
-		p.add(a.raw)
-	}
+	p := a.words()
 	x.event(&p)
 }
 
@@ -305,5 +304,6 @@ func (x *exchange) delete() {
 	v := &x.legacy.session
 	x.s.denied.add(v.id, v.created.Add(sessionAge+time.Minute))
 	x.s.live.end(v.id)
+	x.s.replays.drop(v.id)
 	x.plain(http.StatusNoContent)
 }

@@ -120,7 +120,7 @@ func (l *legacyFront) askable() asks {
 func (l *legacyFront) ask(c *Conn, f *frame) {
 	defer c.drop(f)
 	b, e := f.line.b, &f.env
-	if l.x.gone || len(l.open) == maxQuestions {
+	if (l.x.gone && l.x.track == nil) || len(l.open) == maxQuestions {
 		c.refuse(e.id.of(b), codeInternal, "the client cannot be reached")
 		return
 	}

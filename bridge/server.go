@@ -85,6 +85,7 @@ type Server struct {
 	watch     watch
 	questions questions
 	behind    *behind
+	replays   replays
 
 	mu    sync.Mutex
 	conns map[*Conn]struct{}
@@ -104,6 +105,7 @@ type Server struct {
 	grace         time.Duration // a session's call goes on after its client left
 	answerTimeout time.Duration // for a client to answer a question
 	identityAge   time.Duration
+	primeAfter    time.Duration // a silent call of a client that can resume becomes a stream
 }
 
 var errStopping = internal("this server is being stopped or replaced; try again")
@@ -136,7 +138,9 @@ func New(o Options) (*Server, error) {
 		grace:         30 * time.Second,
 		answerTimeout: 10 * time.Minute,
 		identityAge:   time.Hour,
+		primeAfter:    2 * time.Second,
 	}
+	s.replays.age, s.replays.gone = 2*time.Minute, s.watch.remove
 	s.era = eras{
 		fixed: o.Config.Era, spawn: o.Spawn, log: s.log, meta: s.ownMeta,
 		wait: 10 * time.Second, age: 24 * time.Hour, silence: 10 * time.Minute,
@@ -168,6 +172,7 @@ func (s *Server) Close(ctx context.Context) error {
 		s.stopping.Store(true)
 		close(s.closing)
 		s.live.endAll()
+		s.replays.close()
 		s.leave(s.active.Add(1))
 		select {
 		case <-s.idle:

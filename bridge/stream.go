@@ -16,6 +16,7 @@ func (x *exchange) stream() {
 	h["Cache-Control"] = []string{"no-cache, no-transform"}
 	h["X-Accel-Buffering"] = []string{"no"} // nginx would hold events back
 	x.w.WriteHeader(http.StatusOK)
+	x.prime()
 }
 
 var (
@@ -26,6 +27,10 @@ var (
 
 // event writes one message to the stream, at once.
 func (x *exchange) event(p *pieces) {
+	if x.track != nil {
+		x.record(p)
+		return
+	}
 	out := x.s.bufs.get()
 	out.b = append(out.b, eventHead...)
 	out.b = p.join(out.b)
@@ -43,22 +48,23 @@ func (x *exchange) push(b []byte) {
 	rc := http.NewResponseController(x.w)
 	_ = rc.SetWriteDeadline(time.Now().Add(x.s.writeTimeout))
 	if _, err := x.w.Write(b); err != nil {
-		x.gone = true
+		x.lose()
 		return
 	}
 	if err := rc.Flush(); err != nil {
-		x.gone = true
+		x.lose()
 	}
 }
 
 // endStream lifts the deadline: the connection serves other requests next.
 func (x *exchange) endStream() {
+	x.finishTrack()
 	_ = http.NewResponseController(x.w).SetWriteDeadline(time.Time{})
 }
 
 // note passes a notification on; the first one makes the response a stream.
 func (x *exchange) note(f *frame, call *Call) {
-	if x.gone || !x.events || x.collect != nil {
+	if (x.gone && x.track == nil) || !x.events || x.collect != nil {
 		return
 	}
 	out := x.s.bufs.get()
@@ -83,6 +89,9 @@ func (x *exchange) keepAlive() {
 	if x.gone || !x.events || x.collect != nil {
 		return
 	}
+	fresh := !x.streaming
 	x.stream()
-	x.push(comment)
+	if !fresh || x.track == nil { // a priming event is sign enough
+		x.push(comment)
+	}
 }

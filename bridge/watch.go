@@ -38,13 +38,31 @@ type announcement struct {
 	raw  []byte // any other message, for sessions only
 }
 
+// words are an announcement as a session is told.
+func (a announcement) words() (p pieces) {
+	switch {
+	case a.list != 0:
+		p.add([]byte(`{"jsonrpc":"2.0","method":"` + a.list.method() + `"}`))
+	case a.uri != nil:
+		p.add([]byte(`{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":`))
+		p.add(a.uri)
+		p.add([]byte(`}}`))
+	default:
+		p.add(a.raw)
+	}
+	return p
+}
+
 // watcher is one open stream: a subscriptions/listen or a session's GET.
 type watcher struct {
 	who    string
 	id     sid // of a session, zero for a listen
 	lists  lists
 	level  func() level
-	events chan announcement
+	events chan announcement // unless it has a track
+
+	track   *track // of a session's stream that can be resumed; set before its first announcement
+	replays *replays
 
 	uris map[string]bool // under the lock of watch
 }
@@ -75,7 +93,11 @@ func (h *watch) add(w *watcher) error {
 			n++
 		}
 		if w.id != (sid{}) && o.id == w.id {
-			return errOneStream
+			if o.attended() {
+				return errOneStream
+			}
+			o.replays.forget(o.track) // a client that does not resume begins anew
+			delete(h.set, o)
 		}
 	}
 	if n >= maxStreams {
@@ -84,7 +106,9 @@ func (h *watch) add(w *watcher) error {
 	if h.set == nil {
 		h.set = map[*watcher]struct{}{}
 	}
-	w.events = make(chan announcement, maxAnnounced)
+	if w.track == nil {
+		w.events = make(chan announcement, maxAnnounced)
+	}
 	h.set[w] = struct{}{}
 	return nil
 }
@@ -109,11 +133,30 @@ func (h *watch) tell(to audience, a announcement, want func(*watcher) bool) {
 	defer h.mu.Unlock()
 	for w := range h.set {
 		if (to.all || to.who == w.who) && want(w) {
-			select {
-			case w.events <- a:
-			default: // the stream is full; its client will list again
-			}
+			w.tell(a)
 		}
+	}
+}
+
+// attended tells whether a client is at the other end.
+func (w *watcher) attended() bool {
+	if w.track == nil {
+		return true
+	}
+	_, now := w.replays.had(w.track, nil)
+	return now
+}
+
+// tell never waits. Under the lock of watch.
+func (w *watcher) tell(a announcement) {
+	if w.track != nil {
+		p := a.words()
+		w.replays.announce(w.track, &p)
+		return
+	}
+	select {
+	case w.events <- a:
+	default: // the stream is full; its client will list again
 	}
 }
 

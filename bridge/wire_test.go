@@ -12,6 +12,8 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -27,7 +29,7 @@ var update = flag.Bool("update", false, "rewrite the expected parts of testdata/
 // is one step, in order:
 //
 //	config          isolation, era (default legacy), call: one "key value" a line
-//	request NAME    what a client sends; $SESSION is the last session's id
+//	request NAME    what a client sends; $SESSION is the last session's id, STREAM1 the first stream's name
 //	leave NAME      the client hangs up
 //	worker says     lines the worker writes
 //	worker heard    lines it was sent since the last look        (checked)
@@ -51,6 +53,7 @@ type stage struct {
 	t       *testing.T
 	s       *Server
 	session string
+	streams []string // resumable ones as they are seen; STREAM1 is the first
 	who     string
 	clients map[string]*client
 
@@ -252,6 +255,9 @@ func (st *stage) worker(what, data string) (string, bool) {
 // the archive; Content-Type and Accept are what clients must send.
 func (st *stage) request(name, data string) {
 	data = strings.ReplaceAll(data, "$SESSION", st.session)
+	for i, name := range st.streams {
+		data = strings.ReplaceAll(data, fmt.Sprintf("STREAM%d", i+1), name)
+	}
 	head, body, _ := strings.Cut(data, "\n\n")
 	lines := strings.Split(strings.TrimSpace(head), "\n")
 	method, path, _ := strings.Cut(lines[0], " ")
@@ -300,7 +306,7 @@ func (st *stage) response(name string) string {
 			b.WriteString("Mcp-Session-Id: $SESSION\n")
 		}
 		b.WriteString("\n")
-		b.Write(c.body.Bytes())
+		b.Write(eventID.ReplaceAllFunc(c.body.Bytes(), st.streamName))
 		if n := c.body.Len(); n > 0 && c.body.Bytes()[n-1] != '\n' {
 			b.WriteString("\n")
 		}
@@ -309,4 +315,17 @@ func (st *stage) response(name string) string {
 		b.WriteString("…\n")
 	}
 	return b.String()
+}
+
+var eventID = regexp.MustCompile(`(?m)^id: [cs][0-9a-f]{16}-`)
+
+// streamName gives a stream's random name a number, in the order in which they are seen.
+func (st *stage) streamName(line []byte) []byte {
+	name := string(line[len("id: ") : len(line)-1])
+	i := slices.Index(st.streams, name)
+	if i < 0 {
+		i = len(st.streams)
+		st.streams = append(st.streams, name)
+	}
+	return fmt.Appendf(nil, "id: STREAM%d-", i+1)
 }
