@@ -3,7 +3,6 @@ package bridge
 import (
 	"context"
 	"net/http"
-	"time"
 )
 
 // The legacy front: MCP 2025-11-25, 2025-06-18 and 2025-03-26, Streamable HTTP
@@ -302,7 +301,7 @@ func (x *exchange) delete() {
 		return
 	}
 	v := &x.legacy.session
-	x.s.denied.add(v.id, v.created.Add(sessionAge+time.Minute))
+	x.s.deny(v)
 	x.s.live.end(v.id)
 	x.s.replays.drop(v.id)
 	x.plain(http.StatusNoContent)

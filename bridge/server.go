@@ -42,6 +42,9 @@ type Options struct {
 	// that clients are answered before the first child has started. Optional.
 	Memory Memory
 
+	// Ended remembers ended sessions. nil: until this Server is gone.
+	Ended Ended
+
 	// Observe is called at the end of every request, on its goroutine. Optional.
 	Observe func(CallRecord)
 }
@@ -139,6 +142,11 @@ func New(o Options) (*Server, error) {
 		answerTimeout: 10 * time.Minute,
 		identityAge:   time.Hour,
 		primeAfter:    2 * time.Second,
+	}
+	if o.Ended != nil {
+		for id, until := range o.Ended.All() {
+			s.denied.add(id, until)
+		}
 	}
 	s.replays.age, s.replays.gone = 2*time.Minute, s.watch.remove
 	s.era = eras{

@@ -5,8 +5,11 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
+	"iter"
 	"sync"
 	"time"
+
+	"go.uber.org/zap"
 )
 
 // sid names a session within its server.
@@ -122,6 +125,13 @@ func newSID() (id sid) {
 	return id
 }
 
+// Ended remembers between two lives of the daemon which sessions their clients
+// have ended. It need not keep any beyond the time given.
+type Ended interface {
+	Add(id [16]byte, until time.Time) error
+	All() iter.Seq2[[16]byte, time.Time]
+}
+
 // denyList are ended sessions, until their ids expire by themselves. It is
 // bounded: the oldest are forgotten first, which revives an id only for the
 // person it belongs to.
@@ -129,6 +139,18 @@ type denyList struct {
 	mu    sync.RWMutex
 	until map[sid]time.Time
 	order []sid
+}
+
+// deny ends a session, for this life of the daemon and the next.
+func (s *Server) deny(v *session) {
+	until := v.created.Add(sessionAge + time.Minute)
+	s.denied.add(v.id, until)
+	if s.o.Ended == nil {
+		return
+	}
+	if err := s.o.Ended.Add(v.id, until); err != nil {
+		s.log.Warn("an ended session could be used again after a restart", zap.Error(err))
+	}
 }
 
 const maxDenied = 1 << 16

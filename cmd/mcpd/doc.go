@@ -36,6 +36,7 @@
 //	mcpd.db      users, clients, grants and hashes of tokens (SQLite)
 //	session.key  seals session ids; without it, clients open new sessions
 //	known/       what servers said of themselves, answered from while they start; may be deleted
+//	ended/       sessions whose clients said that they are over
 //	lock         held while a daemon runs; has its process id
 //	admin.sock   the admin socket, where there is no runtime directory
 //

@@ -33,6 +33,7 @@ type tenant struct {
 	spec   supervisor.Spec
 	bridge *bridge.Server
 	pool   *pool
+	ended  *ended
 }
 
 // pool hands the bridge its workers. The supervisor makes the pool when the tenant's processes are
@@ -236,11 +237,16 @@ func (ch *change) processes(c supervisor.Change) {
 func (d *daemon) newBridge(t *tenant) error {
 	t.pool = &pool{}
 	var err error
+	if old := d.world.Load().tenant(t.name); old != nil {
+		t.ended = old.ended // one writer per file, also while the old bridge still drains
+	} else if t.ended, err = openEnded(d.state, t.name, time.Now()); err != nil {
+		return err
+	}
 	t.bridge, err = bridge.New(bridge.Options{
 		Name: t.name, Config: t.cfg.Bridge, Workers: t.pool, Principal: principalID,
 		Spawn:  func(ctx context.Context) (io.ReadWriteCloser, error) { return d.supervisor.Spawn(ctx, t.spec) },
 		Sealer: d.sealer, Logger: d.log.Named("bridge").With(serverField(t.name)), Version: readBuild().Version,
-		Observe: d.observe, Memory: d.memory.of(t.name, t.spec.Fingerprint()),
+		Observe: d.observe, Memory: d.memory.of(t.name, t.spec.Fingerprint()), Ended: t.ended,
 	})
 	return err
 }
