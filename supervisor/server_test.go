@@ -477,6 +477,7 @@ func TestConnectionCloseEndsTheWorker(t *testing.T) {
 		}
 		c2, release := f.acquire("a", "alice")
 		release()
+		synctest.Wait() // the end goes on beside the next call
 		if c2 == c || c.child.isAlive() {
 			t.Error("the closed worker is still there")
 		}
