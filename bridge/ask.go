@@ -32,6 +32,9 @@ func askOf(method, b []byte, e *envelope) asks {
 // asksOf reads a client's capabilities. version bounds what that revision knows.
 func asksOf(caps []byte, version string) asks {
 	var a asks
+	if len(caps) <= len("{}") {
+		return 0
+	}
 	all := span{0, len(caps)}
 	if p := memberOf(caps, all, "elicitation"); p.isObj(caps) && version >= "2025-06-18" {
 		form, url := memberOf(caps, p, "form"), memberOf(caps, p, "url")
@@ -52,7 +55,14 @@ func asksOf(caps []byte, version string) asks {
 }
 
 // capabilities is what a legacy worker is told at initialize.
-func (a asks) capabilities() string {
+func (a asks) capabilities() string { return a.object(`"roots":{"listChanged":true}`) }
+
+// required is what a client is told that lacks them (MCP 2026-07-28, errors:
+// missing required client capability).
+func (a asks) required() string { return a.object(`"roots":{}`) }
+
+// object is a capabilities object with the given words for roots.
+func (a asks) object(roots string) string {
 	out := []byte{'{'}
 	add := func(s string) {
 		if len(out) > 1 {
@@ -72,7 +82,7 @@ func (a asks) capabilities() string {
 		add(`"sampling":{}`)
 	}
 	if a&askRoots != 0 {
-		add(`"roots":{"listChanged":true}`)
+		add(roots)
 	}
 	return string(append(out, '}'))
 }

@@ -27,6 +27,9 @@ type LimitsConfig struct {
 	// Call is how long a worker may take to answer one call, not counting the
 	// time it waits for a person's answer. Default 5m.
 	Call time.Duration `koanf:"call"`
+	// Park is how long a call waits for the client's answer to a question of
+	// its server; then the call is cancelled. Default 10m.
+	Park time.Duration `koanf:"park"`
 	// Body is the largest request body in bytes. Default 4 MiB.
 	Body int `koanf:"body"`
 	// Line is the longest line a worker may write, in bytes. Default 16 MiB.
@@ -38,7 +41,7 @@ func DefaultConfig() Config {
 	return Config{
 		Isolation: "user",
 		Era:       "auto",
-		Limits:    LimitsConfig{Call: 5 * time.Minute, Body: 4 << 20, Line: 16 << 20},
+		Limits:    LimitsConfig{Call: 5 * time.Minute, Park: 10 * time.Minute, Body: 4 << 20, Line: 16 << 20},
 	}
 }
 
@@ -59,6 +62,9 @@ func (c Config) Validate() error {
 	}
 	if c.Limits.Call <= 0 {
 		errs = append(errs, fmt.Errorf("limits.call: %v is not positive", c.Limits.Call))
+	}
+	if c.Limits.Park <= 0 {
+		errs = append(errs, fmt.Errorf("limits.park: %v is not positive", c.Limits.Park))
 	}
 	if c.Limits.Body < 1<<10 {
 		errs = append(errs, fmt.Errorf("limits.body: %d bytes is less than 1 KiB", c.Limits.Body))

@@ -188,13 +188,28 @@ func (c *Conn) flush() {
 		c.omu.Lock()
 		if len(c.outbox) == 0 {
 			c.flushing = false
+			last := c.closed
 			c.omu.Unlock()
+			if last {
+				c.rwc.Close()
+			}
 			return
 		}
 		line := c.outbox[0]
 		c.outbox = c.outbox[1:]
 		c.omu.Unlock()
 		_ = c.write(line)
+	}
+}
+
+// finish closes the connection after the lines of post are written.
+func (c *Conn) finish() {
+	c.omu.Lock()
+	busy := c.flushing
+	c.closed = true
+	c.omu.Unlock()
+	if !busy {
+		c.rwc.Close()
 	}
 }
 

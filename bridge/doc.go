@@ -18,6 +18,16 @@
 //	     one line      lines       conn.go: a mutex on stdin ‖ one reader on stdout
 //	          └─▶ worker ┘
 //
+// What a legacy server asks in the middle of a call goes to the newest call
+// that can answer it. A session is asked over its response (question.go). A
+// modern client is sent away with the questions and comes back with answers:
+//
+//	question ─▶ collect.go ─▶ park.go: the call and its worker stay ─▶ 200 input required
+//	                             │                                     + sealed state (ticket.go)
+//	final ◀─ hub.go ◀── retry.go ◀┘ ◀──────────────── POST with answers and that state
+//
+// A call is never made twice for that.
+//
 // A Reply is JSON when it comes alone, an event stream when a notification
 // comes before it (stream.go). What a session's streams said is kept for a while
 // (replay.go), so that a client whose connection broke gets the rest (resume.go).

@@ -29,6 +29,7 @@ type eras struct {
 	mu      sync.Mutex
 	modern  bool
 	only    bool      // modern, and initialize was refused
+	settled bool      // there has been a verdict, be it an old one
 	until   time.Time // the verdict is good until then
 	probing chan struct{}
 	hearsay bool // the verdict is of an earlier life of mcpd
@@ -90,6 +91,30 @@ func (e *eras) modernOnly() bool {
 	return e.only
 }
 
+// legacy reports whether the last verdict, however old, was the legacy generation.
+func (e *eras) legacy() bool {
+	if e.fixed != "auto" {
+		return e.fixed == "legacy"
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.settled && !e.modern
+}
+
+// settle asks for a verdict where there has never been one: which worker a
+// client of the modern generation is given depends on it.
+func (e *eras) settle(ctx context.Context) {
+	if e.fixed != "auto" {
+		return
+	}
+	e.mu.Lock()
+	known := e.settled
+	e.mu.Unlock()
+	if !known {
+		_, _ = e.choose(ctx, profile{})
+	}
+}
+
 // probe settles the verdict, unless its caller gave up meanwhile.
 func (e *eras) probe(ctx context.Context) {
 	modern, answered := false, false
@@ -103,7 +128,7 @@ func (e *eras) probe(ctx context.Context) {
 	if !answered && ctx.Err() != nil {
 		return
 	}
-	e.modern, e.only, e.hearsay = modern, false, false
+	e.modern, e.only, e.hearsay, e.settled = modern, false, false, true
 	age := e.silence
 	if answered {
 		age = e.age
@@ -148,7 +173,7 @@ func (e *eras) restore(modern, only bool, until time.Time) {
 	if e.fixed != "auto" || time.Until(until) > e.age {
 		return // not asked for, or the clock was turned back
 	}
-	e.modern, e.only, e.until, e.hearsay = modern, only, until, true
+	e.modern, e.only, e.until, e.hearsay, e.settled = modern, only, until, true, true
 }
 
 // ask starts a child and sends server/discover (MCP 2026-07-28, versioning):

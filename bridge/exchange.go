@@ -29,6 +29,7 @@ type exchange struct {
 	abort   chan string  // notifications/cancelled
 	answers chan *answer // the client's answers to questions
 	legacy  legacyFront
+	parking modernFront
 
 	json, events bool // what the client accepts
 	streaming    bool // the response is an event stream already

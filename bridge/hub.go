@@ -37,6 +37,9 @@ type Reply struct {
 	frame *frame // the worker's response, nil if fault or gone
 	fault *fault
 	gone  bool // cancelled: nobody is to be told anything more
+
+	own    []byte // input required, in the bridge's own words: the call is parked
+	denied asks   // what the worker asked during the call and the client cannot answer
 }
 
 // InputRequests is the raw object of questions, nil if the call is complete.
@@ -97,8 +100,7 @@ func (x *exchange) run(ctx context.Context, call *Call) Reply {
 				return Reply{fault: f}
 			}
 		}
-		r, again := x.runOn(ctx, c, call)
-		release()
+		r, again := x.runOn(ctx, flight{c, c.calls.waiter(), release}, call)
 		if !again || n == maxStarts {
 			return r
 		}
@@ -108,7 +110,11 @@ func (x *exchange) run(ctx context.Context, call *Call) Reply {
 // profile is what kind of worker this call wants. One worker serves all of a
 // person's clients, except those that can be asked what others cannot.
 func (call *Call) profile(s *Server) profile {
-	if call.Modern || !s.private() || call.Client.asks == 0 || s.era.modernOnly() {
+	if call.Client.asks == 0 || !s.private() {
+		return profile{}
+	}
+	// A modern worker is told with every call; a legacy one once for all.
+	if call.Modern && !s.era.legacy() || !call.Modern && s.era.modernOnly() {
 		return profile{}
 	}
 	return profile{legacy: true, asks: call.Client.asks}
@@ -119,13 +125,42 @@ func (call *Call) refused(c *Conn) *fault {
 	if call.Modern && call.method.needs != 0 && c.ident.has&call.method.needs == 0 {
 		return &fault{404, codeNoMethod, "this server does not offer " + call.method.name, nil}
 	}
+	if call.Modern && call.method.asks && call.env.state.ok() && !c.modern.Load() {
+		return errState // a legacy server has no states, and this one is not the bridge's
+	}
 	return nil
+}
+
+// flight is a call on its way: the worker it is on, its place among the calls
+// there, and what returns the worker to its owner.
+type flight struct {
+	c       *Conn
+	w       *waiter
+	release func()
+}
+
+// land ends a flight.
+func (fl *flight) land() {
+	fl.c.calls.remove(fl.w)
+	fl.c.calls.free(fl.c, fl.w)
+	fl.release()
+}
+
+// land ends a flight that is not parked.
+func (x *exchange) land(fl *flight, r *Reply) {
+	if r.own != nil {
+		return
+	}
+	fl.land()
+	x.parking.settle(fl.c, r.frame != nil)
 }
 
 // runOn makes the call on one worker. again: nothing was written, the worker
 // is dead, another may be tried.
-func (x *exchange) runOn(ctx context.Context, c *Conn, call *Call) (r Reply, again bool) {
-	w := c.calls.waiter()
+func (x *exchange) runOn(ctx context.Context, fl flight, call *Call) (r Reply, again bool) {
+	c, w := fl.c, fl.w
+	defer func() { x.land(&fl, &r) }()
+	w.able = call.method.asks
 	if x.front != nil {
 		w.asks = x.front.askable()
 	}
@@ -137,11 +172,8 @@ func (x *exchange) runOn(ctx context.Context, c *Conn, call *Call) (r Reply, aga
 		c.ensureLevel(ctx, call.Logs)
 	}
 	if err := c.calls.add(w); err != nil {
-		c.calls.free(c, w)
 		return Reply{fault: refusal(err)}, !errors.Is(err, errTooMany)
 	}
-	defer c.calls.free(c, w)
-	defer c.calls.remove(w)
 	line := x.s.bufs.get()
 	line.b = c.appendLine(line.b, call, w.id)
 	err := c.send(line.b)
@@ -150,30 +182,31 @@ func (x *exchange) runOn(ctx context.Context, c *Conn, call *Call) (r Reply, aga
 		return Reply{fault: refusal(err)}, false
 	}
 	x.s.stats.calls.Add(1)
-	return x.await(ctx, c, w, call), false
+	return x.await(ctx, &fl, call), false
 }
 
 // await is the loop of one call: it ends with the worker's answer, its death,
-// the client's cancellation, or the limit.
-func (x *exchange) await(ctx context.Context, c *Conn, w *waiter, call *Call) Reply {
+// the client's cancellation, the limit, or questions to a client that is to
+// call again with the answers.
+func (x *exchange) await(ctx context.Context, fl *flight, call *Call) Reply {
+	c, w := fl.c, fl.w
 	now := time.Now()
 	limit := now.Add(x.s.o.Config.Limits.Call)
-	w.timer.Reset(x.patience(now, limit))
+	w.timer.Reset(x.patience(now, x.parking.due(limit)))
 	gone := ctx.Done()
 	for {
 		select {
 		case f := <-w.frames:
 			switch f.kind {
 			case frameFinal:
-				return Reply{conn: c, frame: f}
+				return Reply{conn: c, frame: f, denied: w.denied}
 			case frameDead:
 				return Reply{fault: refusal(f.err)}
 			case frameNote:
 				x.note(f, call)
 				c.drop(f)
 			case frameQuestion:
-				x.front.ask(c, f)
-				limit = time.Now().Add(x.s.answerTimeout)
+				limit = x.question(c, f, w)
 			}
 		case a := <-x.answers:
 			x.front.answered(c, a)
@@ -194,19 +227,34 @@ func (x *exchange) await(ctx context.Context, c *Conn, w *waiter, call *Call) Re
 			c.cancel(w.id, "mcpd is stopping")
 			return Reply{fault: errStopping}
 		case now := <-w.timer.C:
+			if x.parking.ripe(now) {
+				return x.parking.park(*fl)
+			}
 			end := x.until(limit)
 			if !now.Before(end) {
 				c.cancel(w.id, "timed out")
 				return x.expired(limit)
 			}
 			x.keepAlive()
-			w.timer.Reset(x.s.pause(now, end))
+			w.timer.Reset(x.s.pause(now, x.parking.due(end)))
 		}
 		if x.gone && call.Modern {
 			c.cancel(w.id, "the client went away")
 			return Reply{gone: true}
 		}
 	}
+}
+
+// question gives a question of the worker to the front and returns the call's
+// new limit: the time a person takes is not the worker's.
+func (x *exchange) question(c *Conn, f *frame, w *waiter) time.Time {
+	x.front.ask(c, f)
+	now := time.Now()
+	limit := now.Add(x.s.answerTimeout)
+	if x.call.Modern {
+		w.timer.Reset(x.s.pause(now, x.parking.due(limit)))
+	}
+	return limit
 }
 
 // ensureLevel makes a legacy worker log at least this much, and waits for its answer: servers that

@@ -5,7 +5,7 @@ import "strings"
 // profile is what a worker is started for: the part of its key that the bridge
 // reads. The zero profile serves every client that is asked nothing.
 type profile struct {
-	legacy bool // for clients that open sessions
+	legacy bool // initialised with what its client can be asked
 	asks   asks
 }
 

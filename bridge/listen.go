@@ -15,7 +15,7 @@ func (x *exchange) listen() {
 		x.refuse(&fault{http.StatusNotAcceptable, codeInvalidRequest, "subscriptions/listen answers with text/event-stream", nil})
 		return
 	}
-	c, release, err := x.s.acquire(ctx, profile{}, x.call.Principal)
+	c, release, err := x.s.acquire(ctx, x.call.profile(x.s), x.call.Principal)
 	if err != nil {
 		x.refuse(refusal(err))
 		return

@@ -16,6 +16,9 @@ func (x *exchange) modern(header string) {
 		x.refuse(f)
 		return
 	}
+	if x.call.Client.asks != 0 && x.s.private() {
+		x.s.era.settle(x.r.Context())
+	}
 	m := x.call.method
 	switch {
 	case m.era&inModern == 0:
@@ -29,7 +32,7 @@ func (x *exchange) modern(header string) {
 			x.refuse(f)
 			return
 		}
-		r := x.run(x.r.Context(), &x.call)
+		r := x.modernCall(x.r.Context())
 		x.finishModern(&r)
 		r.free()
 	}
@@ -63,6 +66,7 @@ func (x *exchange) checkModern(header string) *fault {
 	}
 	x.call.Client.Version = modernVersion
 	x.call.Client.Caps = e.mCaps.value.of(b)
+	x.call.Client.asks = asksOf(x.call.Client.Caps, modernVersion)
 	if e.mInfo.value.isObj(b) {
 		x.call.Client.Info = e.mInfo.value.of(b)
 	}
@@ -86,7 +90,7 @@ func (x *exchange) wanted() *fault {
 }
 
 func (x *exchange) discover() {
-	id, err := x.s.identity(x.r.Context(), profile{}, x.call.Principal)
+	id, err := x.s.identity(x.r.Context(), x.call.profile(x.s), x.call.Principal)
 	if err != nil {
 		x.refuse(refusal(err))
 		return
@@ -108,6 +112,10 @@ func (x *exchange) finishModern(r *Reply) {
 		x.rec.Status = 499
 	case r.fault != nil:
 		x.refuse(r.fault)
+	case r.own != nil:
+		x.result(r.own)
+	case r.denied != 0 && r.failed():
+		x.refuse(x.s.lacks(r.denied, x.call.Client.asks))
 	case r.frame.env.kind == kindError:
 		x.modernError(r)
 	default:
@@ -120,6 +128,9 @@ func (x *exchange) finishModern(r *Reply) {
 func (x *exchange) modernError(r *Reply) {
 	b, e := r.frame.line.b, &r.frame.env
 	code := string(e.fCode.of(b))
+	if code == "-32042" && x.call.method.asks && x.visit(r) {
+		return
+	}
 	status := http.StatusOK
 	to := ""
 	switch code {
@@ -166,6 +177,9 @@ var (
 // server does not give: resultType, and on cacheable results ttlMs and
 // cacheScope. A worker knows one user, so its "public" is not to be believed.
 func (x *exchange) modernResult(r *Reply) {
+	if !x.s.private() && r.State() != nil {
+		x.wrap(r)
+	}
 	b, e := r.frame.line.b, &r.frame.env
 	var p pieces
 	p.add(responseHead)

@@ -39,6 +39,9 @@ type waiter struct {
 	// set before the call is registered, read by the reader under the lock
 	asks asks // questions this call's client can be asked
 	logs level
+	able bool // its method is one during which a server may ask
+
+	denied asks // set by the reader: what the worker asked in vain
 }
 
 var errTooMany = errors.New("too many calls are waiting for this worker")
@@ -79,7 +82,7 @@ func (p *pending) free(c *Conn, w *waiter) {
 		}
 		break
 	}
-	w.asks, w.logs = 0, 0
+	w.asks, w.logs, w.able, w.denied = 0, 0, false, 0
 	p.pool.Put(w)
 }
 
@@ -158,6 +161,34 @@ func (p *pending) newest(f *frame, want func(*waiter) bool) bool {
 		}
 	}
 	return best != nil && best.offer(f)
+}
+
+// renew changes what a waiting call's client can be told and asked: the call
+// goes on over another response.
+func (p *pending) renew(w *waiter, a asks, l level) {
+	p.mu.Lock()
+	w.asks, w.logs = a, l
+	p.mu.Unlock()
+}
+
+// deny notes on a call that its worker asked what its client cannot answer: on
+// the newest, as with questions that can be answered, or on a worker of many
+// people only where there is no other call.
+func (p *pending) deny(need asks, private bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !private && len(p.calls) > 1 {
+		return
+	}
+	var best *waiter
+	for _, w := range p.calls {
+		if w.able && (best == nil || w.id > best.id) {
+			best = w
+		}
+	}
+	if best != nil {
+		best.denied |= need
+	}
 }
 
 // kill ends every call with err and refuses new ones.

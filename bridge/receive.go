@@ -123,13 +123,19 @@ func (c *Conn) question(f *frame) bool {
 	}
 	// Only a worker of one person may ask, and only within one of that person's
 	// calls (SEP-2260): stdio does not say which, so the newest that can answer.
-	if need := askOf(m, b, e); need != 0 && c.s.private() && !c.modern.Load() {
-		if c.calls.newest(f, func(w *waiter) bool { return w.asks&need == need }) {
+	if need := askOf(m, b, e); need != 0 && !c.modern.Load() {
+		if c.s.private() && c.offer(f, need) {
 			return true
 		}
+		c.calls.deny(need, c.s.private())
 	}
 	c.refuse(id, codeNoMethod, "the client at the other end cannot answer "+string(m))
 	return false
+}
+
+// offer gives a question to the newest call that can answer it.
+func (c *Conn) offer(f *frame, need asks) bool {
+	return c.calls.newest(f, func(w *waiter) bool { return w.asks&need == need })
 }
 
 // refuse answers a worker's request with an error. id is the worker's own.

@@ -34,7 +34,7 @@ type Options struct {
 	// it speaks; closing it ends it. nil: with era = "auto" every server is legacy.
 	Spawn func(ctx context.Context) (io.ReadWriteCloser, error)
 
-	Sealer  Sealer      // of session ids
+	Sealer  Sealer      // of session ids and request states
 	Logger  *zap.Logger // bound to the server's name already
 	Version string      // of mcpd, told to the servers
 
@@ -68,15 +68,17 @@ type Stats struct {
 	Noise   uint64 // lines of workers that were no message
 	Streams int    // open now: listens and session streams
 	Workers int    // connections open now
-	Pending int    // calls waiting for a worker's answer now
+	Pending int    // calls waiting for a worker's answer now, parked ones included
+	Parked  int    // calls waiting for a modern client to come back with answers
 }
 
 // Server is one MCP server as its HTTP clients see it. It is an http.Handler
 // for the path /mcp and safe for concurrent use.
 type Server struct {
-	o     Options
-	log   *zap.Logger
-	bound []byte // associated data of session ids
+	o      Options
+	log    *zap.Logger
+	bound  []byte // associated data of session ids
+	ticket []byte // associated data of tickets
 
 	bufs      buffers
 	exchanges sync.Pool
@@ -89,6 +91,7 @@ type Server struct {
 	questions questions
 	behind    *behind
 	replays   replays
+	lot       lot
 
 	mu    sync.Mutex
 	conns map[*Conn]struct{}
@@ -107,6 +110,7 @@ type Server struct {
 	writeTimeout  time.Duration // of one write, to a client or a worker
 	grace         time.Duration // a session's call goes on after its client left
 	answerTimeout time.Duration // for a client to answer a question
+	debounce      time.Duration // questions this close together go to a modern client as one
 	identityAge   time.Duration
 	primeAfter    time.Duration // a silent call of a client that can resume becomes a stream
 }
@@ -131,6 +135,7 @@ func New(o Options) (*Server, error) {
 		o:             o,
 		log:           o.Logger,
 		bound:         []byte("mcpd session\x00" + o.Name),
+		ticket:        []byte("mcpd requestState\x00" + o.Name),
 		conns:         map[*Conn]struct{}{},
 		behind:        newBehind(),
 		closing:       make(chan struct{}),
@@ -139,7 +144,8 @@ func New(o Options) (*Server, error) {
 		keepAlive:     15 * time.Second,
 		writeTimeout:  20 * time.Second,
 		grace:         30 * time.Second,
-		answerTimeout: 10 * time.Minute,
+		answerTimeout: o.Config.Limits.Park,
+		debounce:      25 * time.Millisecond,
 		identityAge:   time.Hour,
 		primeAfter:    2 * time.Second,
 	}
@@ -160,7 +166,7 @@ func New(o Options) (*Server, error) {
 
 // Stats returns the counts.
 func (s *Server) Stats() Stats {
-	st := Stats{Calls: s.stats.calls.Load(), Noise: s.stats.noise.Load(), Streams: s.watch.count()}
+	st := Stats{Calls: s.stats.calls.Load(), Noise: s.stats.noise.Load(), Streams: s.watch.count(), Parked: s.lot.count()}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st.Workers = len(s.conns)
@@ -170,7 +176,7 @@ func (s *Server) Stats() Stats {
 	return st
 }
 
-// Close refuses new requests, ends streams at once, waits for calls until
+// Close refuses new requests, ends streams and parked calls at once, waits for calls until
 // ctx's deadline and then ends them, and at last closes the workers'
 // connections and waits for their readers. It returns ctx's error if calls had
 // to be ended.
@@ -181,6 +187,7 @@ func (s *Server) Close(ctx context.Context) error {
 		close(s.closing)
 		s.live.endAll()
 		s.replays.close()
+		s.lot.close()
 		s.leave(s.active.Add(1))
 		select {
 		case <-s.idle:
@@ -196,12 +203,13 @@ func (s *Server) Close(ctx context.Context) error {
 		}
 		s.mu.Unlock()
 		for _, c := range open {
-			c.rwc.Close()
+			c.finish()
 		}
 		for _, c := range open {
 			select {
 			case <-c.done:
 			case <-ctx.Done():
+				c.rwc.Close()
 			}
 		}
 	})

@@ -28,8 +28,9 @@ var update = flag.Bool("update", false, "rewrite the expected parts of testdata/
 // TestWire plays the conversations in testdata/wire. Each part of an archive
 // is one step, in order:
 //
-//	config          isolation, era (default legacy), call: one "key value" a line
-//	request NAME    what a client sends; $SESSION is the last session's id, STREAM1 the first stream's name
+//	config          isolation, era (default legacy), call, park: one "key value" a line
+//	request NAME    what a client sends; $SESSION is the last session's id, STREAM1 the
+//	                first stream's name, $STATE1 the first sealed requestState a response showed
 //	leave NAME      the client hangs up
 //	worker says     lines the worker writes
 //	worker heard    lines it was sent since the last look        (checked)
@@ -54,6 +55,7 @@ type stage struct {
 	s       *Server
 	session string
 	streams []string // resumable ones as they are seen; STREAM1 is the first
+	states  []string
 	who     string
 	clients map[string]*client
 
@@ -182,6 +184,8 @@ func configure(t *testing.T, cfg *Config, text string) {
 			cfg.Era = v
 		case "call":
 			cfg.Limits.Call, err = time.ParseDuration(v)
+		case "park":
+			cfg.Limits.Park, err = time.ParseDuration(v)
 		case "body":
 			_, err = fmt.Sscan(v, &cfg.Limits.Body)
 		default:
@@ -258,6 +262,9 @@ func (st *stage) request(name, data string) {
 	for i, name := range st.streams {
 		data = strings.ReplaceAll(data, fmt.Sprintf("STREAM%d", i+1), name)
 	}
+	for i, state := range st.states {
+		data = strings.ReplaceAll(data, fmt.Sprintf("$STATE%d", i+1), state)
+	}
 	head, body, _ := strings.Cut(data, "\n\n")
 	lines := strings.Split(strings.TrimSpace(head), "\n")
 	method, path, _ := strings.Cut(lines[0], " ")
@@ -314,7 +321,22 @@ func (st *stage) response(name string) string {
 	if !c.done {
 		b.WriteString("…\n")
 	}
-	return b.String()
+	return st.named(b.String())
+}
+
+var sealedState = regexp.MustCompile(`"requestState":"([A-Za-z0-9_-]{64,})"`)
+
+// named gives the sealed states in a response their names.
+func (st *stage) named(s string) string {
+	for _, m := range sealedState.FindAllStringSubmatch(s, -1) {
+		i := slices.Index(st.states, m[1])
+		if i < 0 {
+			i = len(st.states)
+			st.states = append(st.states, m[1])
+		}
+		s = strings.ReplaceAll(s, m[1], fmt.Sprintf("$STATE%d", i+1))
+	}
+	return s
 }
 
 var eventID = regexp.MustCompile(`(?m)^id: [cs][0-9a-f]{16}-`)
