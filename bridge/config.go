@@ -13,6 +13,8 @@ type Config struct {
 	// Isolation says who may share a worker. "user" (default): a worker serves
 	// one signed-in person. "shared": any worker serves anyone, many calls at
 	// once; it is told of no client capability, so it can ask nothing.
+	// "session": a session has a worker of its own, for servers that keep state, and is told once
+	// when that state is lost; callers without sessions share their person's worker.
 	Isolation string `koanf:"isolation"`
 	// Era is the protocol generation the server speaks on stdio: "modern"
 	// (2026-07-28), "legacy" (initialize), or "auto" (default): a disposable
@@ -49,11 +51,9 @@ func DefaultConfig() Config {
 func (c Config) Validate() error {
 	var errs []error
 	switch c.Isolation {
-	case "user", "shared":
-	case "session":
-		errs = append(errs, errors.New(`isolation: "session" is not supported yet; use "user" (a worker per signed-in person) or "shared"`))
+	case "user", "shared", "session":
 	default:
-		errs = append(errs, fmt.Errorf(`isolation: %q is not one of "user", "shared"`, c.Isolation))
+		errs = append(errs, fmt.Errorf(`isolation: %q is not one of "user", "shared", "session"`, c.Isolation))
 	}
 	switch c.Era {
 	case "auto", "modern", "legacy":

@@ -19,6 +19,7 @@ import (
 type Conn struct {
 	s       *Server
 	rwc     io.ReadWriteCloser
+	serial  uint64                 // unlike any other's of the Server; set once
 	lent    atomic.Pointer[string] // the key it serves, nil until somebody says
 	opened  atomic.Bool            // the handshake is over: asked and ident stand
 	asked   asks                   // questions the worker was told it may ask

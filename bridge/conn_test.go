@@ -213,7 +213,7 @@ func TestConfigValidate(t *testing.T) {
 	if err := DefaultConfig().Validate(); err != nil {
 		t.Error(err)
 	}
-	err := Config{Isolation: "session", Era: "old"}.Validate()
+	err := Config{Isolation: "each", Era: "old"}.Validate()
 	if err == nil {
 		t.Fatal("accepted")
 	}

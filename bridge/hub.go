@@ -28,6 +28,8 @@ type Client struct {
 	Info    []byte // raw, nil if unknown
 	Caps    []byte // raw, nil if unknown
 	asks    asks
+	session sid // zero in the modern generation
+	opened  time.Time
 }
 
 // Reply is how a call ended: a result, input required, or an error. A result
@@ -110,14 +112,16 @@ func (x *exchange) run(ctx context.Context, call *Call) Reply {
 // profile is what kind of worker this call wants. One worker serves all of a
 // person's clients, except those that can be asked what others cannot.
 func (call *Call) profile(s *Server) profile {
-	if call.Client.asks == 0 || !s.private() {
+	if !s.private() {
 		return profile{}
 	}
+	var p profile
 	// A modern worker is told with every call; a legacy one once for all.
-	if call.Modern && !s.era.legacy() || !call.Modern && s.era.modernOnly() {
-		return profile{}
+	told := call.Modern && !s.era.legacy() || !call.Modern && s.era.modernOnly()
+	if call.Client.asks != 0 && !told {
+		p = profile{legacy: true, asks: call.Client.asks}
 	}
-	return profile{legacy: true, asks: call.Client.asks}
+	return s.ownWorker(p, &call.Client)
 }
 
 // refused answers for a worker what it cannot do, without asking it.

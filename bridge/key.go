@@ -1,12 +1,17 @@
 package bridge
 
-import "strings"
+import (
+	"encoding/hex"
+	"strings"
+)
 
 // profile is what a worker is started for: the part of its key that the bridge
 // reads. The zero profile serves every client that is asked nothing.
 type profile struct {
-	legacy bool // initialised with what its client can be asked
-	asks   asks
+	legacy  bool // initialised with what its client can be asked
+	asks    asks
+	session sid   // whose own it is, zero where a person's sessions share
+	since   int64 // when that session was opened, Unix seconds; not part of the key
 }
 
 const (
@@ -14,8 +19,11 @@ const (
 	keyDigits = "0123456789abcdef"
 )
 
-// keyOf composes the pool's key: the principal, or "asks=N:" and the principal.
+// keyOf composes the pool's key: the principal, or "asks=N:" and the principal, or "asks=N.SESSION:" and the principal.
 func (p profile) keyOf(who string) string {
+	if p.session != (sid{}) {
+		return keyPrefix + keyDigits[p.asks&15:p.asks&15+1] + "." + hex.EncodeToString(p.session[:]) + ":" + who
+	}
 	if p != (profile{}) {
 		return keyPrefix + keyDigits[p.asks&15:p.asks&15+1] + ":" + who
 	}
@@ -27,6 +35,9 @@ func (p profile) keyOf(who string) string {
 
 func splitKey(key string) (profile, string) {
 	rest, ok := strings.CutPrefix(key, keyPrefix)
+	if own, who, has := splitOwn(rest); ok && has {
+		return own, who
+	}
 	if !ok || len(rest) < 2 || rest[1] != ':' {
 		return profile{}, key
 	}
@@ -34,6 +45,20 @@ func splitKey(key string) (profile, string) {
 		return profile{legacy: true, asks: asks(at)}, rest[2:]
 	}
 	return profile{}, rest[2:]
+}
+
+// splitOwn reads the key of a session's own worker.
+func splitOwn(rest string) (p profile, who string, ok bool) {
+	const end = 2 + 2*len(p.session)
+	if len(rest) <= end || rest[1] != '.' || rest[end] != ':' {
+		return profile{}, "", false
+	}
+	at := strings.IndexByte(keyDigits, rest[0])
+	if n, err := hex.Decode(p.session[:], []byte(rest[2:end])); at < 0 || err != nil || n != len(p.session) {
+		return profile{}, "", false
+	}
+	p.legacy, p.asks = at > 0, asks(at)
+	return p, rest[end+1:], true
 }
 
 // Owner returns the principal a worker's key belongs to, for people to read.

@@ -28,6 +28,13 @@ func TestKeys(t *testing.T) {
 			seen[key] = who
 		}
 	}
+	own := profile{legacy: true, asks: askForm, session: sid{1, 2, 255}}
+	if got, who := splitKey(own.keyOf("asks=7:usr_1")); got != own || who != "asks=7:usr_1" {
+		t.Errorf("%q reads %+v of %q", own.keyOf("asks=7:usr_1"), got, who)
+	}
+	if own.asks, own.legacy = 0, false; !FitsSpare(own.keyOf("usr_1")) {
+		t.Error("a session that is asked nothing cannot have a spare worker")
+	}
 	p := profile{legacy: true, asks: askForm | askRoots}
 	if got, _ := splitKey(p.keyOf("usr_1")); got != p {
 		t.Errorf("%q reads %+v", p.keyOf("usr_1"), got)

@@ -43,7 +43,7 @@ func (x *exchange) openSession(version string) *fault {
 		return &fault{http.StatusNotFound, codeInvalidRequest, "no such session; initialize again", nil}
 	}
 	x.legacy.x = x
-	x.call.Client = Client{Version: v.version, Info: v.info, Caps: v.caps, asks: v.asks}
+	x.call.Client = Client{Version: v.version, Info: v.info, Caps: v.caps, asks: v.asks, session: v.id, opened: v.created}
 	return nil
 }
 
@@ -304,5 +304,6 @@ func (x *exchange) delete() {
 	x.s.deny(v)
 	x.s.live.end(v.id)
 	x.s.replays.drop(v.id)
+	x.s.releaseOwn(&x.call)
 	x.plain(http.StatusNoContent)
 }

@@ -106,8 +106,8 @@ func (c *Conn) owner() audience {
 	if key == nil {
 		return audience{none: true}
 	}
-	_, who := splitKey(*key)
-	return audience{who: who}
+	p, who := splitKey(*key)
+	return audience{who: who, id: p.session}
 }
 
 // question answers or passes on a request of the worker.

@@ -91,10 +91,12 @@ type Server struct {
 	questions questions
 	behind    *behind
 	replays   replays
+	owners    owners
 	lot       lot
 
-	mu    sync.Mutex
-	conns map[*Conn]struct{}
+	mu     sync.Mutex
+	conns  map[*Conn]struct{}
+	serial uint64 // of the newest connection
 
 	active   atomic.Int64
 	stopping atomic.Bool
@@ -149,6 +151,7 @@ func New(o Options) (*Server, error) {
 		identityAge:   time.Hour,
 		primeAfter:    2 * time.Second,
 	}
+	s.owners.started = time.Now().Unix()
 	if o.Ended != nil {
 		for id, until := range o.Ended.All() {
 			s.denied.add(id, until)
@@ -256,6 +259,10 @@ func (s *Server) acquire(ctx context.Context, p profile, who string) (*Conn, fun
 		return nil, nil, err
 	}
 	c.lentFor(key)
+	if err := s.settled(p, c); err != nil {
+		release()
+		return nil, nil, err
+	}
 	return c, release, nil
 }
 
@@ -266,6 +273,8 @@ func (s *Server) adopt(c *Conn) bool {
 	if s.stopping.Load() {
 		return false
 	}
+	s.serial++
+	c.serial = s.serial
 	s.conns[c] = struct{}{}
 	return true
 }

@@ -29,6 +29,11 @@ func (l lists) method() string {
 type audience struct {
 	all, none bool
 	who       string
+	id        sid // the one session of a worker that serves one
+}
+
+func (a *audience) has(w *watcher) bool {
+	return a.all || (a.who == w.who && (a.id == sid{} || a.id == w.id))
 }
 
 // announcement is what an open stream is told, before its front words it.
@@ -132,7 +137,7 @@ func (h *watch) tell(to audience, a announcement, want func(*watcher) bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for w := range h.set {
-		if (to.all || to.who == w.who) && want(w) {
+		if to.has(w) && want(w) {
 			w.tell(a)
 		}
 	}
