@@ -121,12 +121,9 @@ func inputRequired(open []*asked, state string, info []byte) []byte {
 		out = append(out, q.key...)
 		out = append(out, `":{"method":`...)
 		out = append(out, e.method.of(b)...)
-		if e.params.isObj(b) {
-			out = append(out, `,"params":{`...)
-			out = members(out, b, e.params, func(key []byte) bool { return string(key) != "elicitationId" })
-			out = append(out, '}')
-		}
-		out = append(out, '}')
+		out = append(out, `,"params":{`...) // always: clients of the SDKs read it without asking
+		out = members(out, b, e.params, func(key []byte) bool { return string(key) != "elicitationId" })
+		out = append(out, "}}"...)
 	}
 	out = append(out, '}')
 	if state != "" {
