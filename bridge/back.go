@@ -92,7 +92,7 @@ func (c *Conn) forModern(dst []byte, call *Call, id uint64) []byte {
 	default:
 		dst = append(dst, call.Client.asks.capabilities()...)
 	}
-	if call.Client.Info != nil {
+	if len(call.Client.Info) > 0 {
 		dst = append(dst, `,"`+metaInfo+`":`...)
 		dst = append(dst, call.Client.Info...)
 	}

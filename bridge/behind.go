@@ -19,7 +19,7 @@ type behind struct {
 
 const (
 	// maxBehind bounds the work behind answers of one server.
-	maxBehind = 64
+	maxBehind = 256
 	// refreshTime is what a worker gets to start and to list everything.
 	refreshTime = 3 * time.Minute
 )
@@ -32,11 +32,16 @@ func newBehind() *behind {
 
 // run calls f on a goroutine of its own. While one of that name runs, f is
 // called once more when it has ended: it will see what has changed by then.
-func (b *behind) run(name string, f func()) {
+func (b *behind) run(name string, f func()) { b.start(name, true, f) }
+
+// once is run without the second call.
+func (b *behind) once(name string, f func()) { b.start(name, false, f) }
+
+func (b *behind) start(name string, more bool, f func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if _, ok := b.busy[name]; ok {
-		b.busy[name] = true
+	if again, ok := b.busy[name]; ok {
+		b.busy[name] = again || more
 		return
 	}
 	if b.closed || len(b.busy) >= maxBehind {
@@ -64,16 +69,6 @@ func (b *behind) again(name string) bool {
 	return false
 }
 
-// once is run without the second call.
-func (b *behind) once(name string, f func()) {
-	b.mu.Lock()
-	_, ok := b.busy[name]
-	b.mu.Unlock()
-	if !ok {
-		b.run(name, f)
-	}
-}
-
 // close starts nothing more, ends what waits, and waits for it until ctx ends.
 func (b *behind) close(ctx context.Context) {
 	b.mu.Lock()
@@ -93,7 +88,7 @@ func (b *behind) close(ctx context.Context) {
 
 // refresh borrows a worker behind an answer that was given without one.
 func (s *Server) refresh(p profile, who string) {
-	s.behind.once("refresh\x00"+p.keyOf(who), func() {
+	s.behind.once("refresh\x00"+s.keyFor(p, who), func() {
 		ctx, cancel := context.WithTimeout(s.behind.done, refreshTime)
 		defer cancel()
 		c, release, err := s.acquire(ctx, p, who)

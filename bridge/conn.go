@@ -40,6 +40,11 @@ type Conn struct {
 
 	level atomic.Uint32 // the log level a legacy worker was told, 0 for none
 	subs  subscriptions
+
+	changes  changes
+	mirrors  atomic.Pointer[mirrors]
+	listing  sync.Mutex // guards unlisted: one reader of the list of tools at a time
+	unlisted time.Time  // after a failure, not again before this
 }
 
 // keyed may be implemented by the pipes: the key the worker was started for,

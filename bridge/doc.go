@@ -35,9 +35,10 @@
 // scan.go validates them in one pass and reports where the few members are that
 // matter, and the rest is copied around the edits.
 //
-// What a server said of itself (identity.go, era.go) is kept beyond the process
-// (memory.go): initialize and server/discover are answered from it at once, and
-// it is refreshed behind the answer (behind.go).
+// What a server said of itself (identity.go, era.go) and its lists (catalogue.go)
+// are kept beyond the process (memory.go, shelf.go), each for those who may see
+// it. While no worker of the caller's runs they are the answer (cold.go), and a
+// worker refreshes them behind it (stock.go, behind.go).
 //
 // Who owns what: the request's goroutine owns its Call and its response; the
 // reader of a connection owns everything that arrives from that worker and

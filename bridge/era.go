@@ -173,7 +173,7 @@ func (e *eras) restore(modern, only bool, until time.Time) {
 	if e.fixed != "auto" || time.Until(until) > e.age {
 		return // not asked for, or the clock was turned back
 	}
-	e.modern, e.only, e.until, e.hearsay, e.settled = modern, only, until, true, true
+	e.modern, e.only, e.until, e.hearsay, e.settled = modern, only, until, true, !until.IsZero()
 }
 
 // ask starts a child and sends server/discover (MCP 2026-07-28, versioning):

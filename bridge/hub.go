@@ -85,7 +85,8 @@ const maxStarts = 3
 // run finds a worker and makes the call on it.
 func (x *exchange) run(ctx context.Context, call *Call) Reply {
 	for n := 1; ; n++ {
-		c, release, err := x.s.acquire(ctx, call.profile(x.s), call.Principal)
+		p := call.profile(x.s)
+		c, release, err := x.s.acquire(ctx, p, call.Principal)
 		if err != nil {
 			if ctx.Err() != nil {
 				return Reply{gone: true}
@@ -102,7 +103,11 @@ func (x *exchange) run(ctx context.Context, call *Call) Reply {
 				return Reply{fault: f}
 			}
 		}
+		before := c.changes[call.method.listing].Load()
 		r, again := x.runOn(ctx, flight{c, c.calls.waiter(), release}, call)
+		if call.method.listing != noListing {
+			x.s.saw(c, call, p, &r, before)
+		}
 		if !again || n == maxStarts {
 			return r
 		}

@@ -3,6 +3,8 @@ package bridge
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -33,6 +35,7 @@ type identity struct {
 	has          features
 	info         []byte // raw
 	instructions []byte // raw, nil when there are none
+	program      string // digest of info: another one is another version
 	raw          []byte // capabilities as the server has them
 	forLegacy    []byte // capabilities as published to sessions
 	forModern    []byte
@@ -69,6 +72,7 @@ func newIdentity(b []byte, e *envelope, modern, private bool) (*identity, error)
 // publish computes the capabilities each kind of client is shown: the server's
 // own minus what cannot be honoured. Unknown ones are passed on.
 func (id *identity) publish(raw []byte, private bool) error {
+	id.program = id.digest()
 	var caps map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &caps); err != nil {
 		return fmt.Errorf("cannot read the server's capabilities: %w", err)
@@ -151,7 +155,13 @@ func (id *identity) discoverResult(dst []byte) []byte {
 	return append(dst, "}}"...)
 }
 
-// same tells whether two handshakes met the same program.
+// digest names the program and its version: what one lists, another need not.
+func (id *identity) digest() string {
+	sum := sha256.Sum256(id.info)
+	return base64.RawURLEncoding.EncodeToString(sum[:12])
+}
+
+// same tells whether two handshakes were told the same.
 func (id *identity) same(o *identity) bool {
 	return id.modern == o.modern && id.version == o.version && bytes.Equal(id.info, o.info) &&
 		bytes.Equal(id.raw, o.raw) && bytes.Equal(id.instructions, o.instructions)

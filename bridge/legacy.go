@@ -64,6 +64,9 @@ func (x *exchange) sessionCall(ctx context.Context) {
 	case m.name == "resources/unsubscribe":
 		x.unsubscribe()
 	default:
+		if x.cold() {
+			return
+		}
 		x.front = &x.legacy
 		x.call.Logs = x.s.live.enter(x.legacy.session.id, x)
 		r := x.legacy.converse(ctx)

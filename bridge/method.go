@@ -2,13 +2,14 @@ package bridge
 
 // method is what the bridge knows about a request of a client.
 type method struct {
-	name   string
-	needs  features // the server's capability it belongs to
-	cached bool     // its result carries ttlMs and cacheScope (MCP 2026-07-28, caching)
-	asks   bool     // may be answered with input required (MCP 2026-07-28, MRTR)
-	tool   bool
-	header header // what Mcp-Name mirrors
-	era    uint8
+	name    string
+	needs   features // the server's capability it belongs to
+	cached  bool     // its result carries ttlMs and cacheScope (MCP 2026-07-28, caching)
+	asks    bool     // may be answered with input required (MCP 2026-07-28, MRTR)
+	tool    bool
+	listing listing
+	header  header // what Mcp-Name mirrors
+	era     uint8
 }
 
 type header uint8
@@ -31,15 +32,15 @@ func methodOf(name []byte) method {
 	case "tools/call":
 		return method{name: "tools/call", needs: hasTools, asks: true, tool: true, header: mirrorsName, era: inBoth}
 	case "tools/list":
-		return method{name: "tools/list", needs: hasTools, cached: true, era: inBoth}
+		return method{name: "tools/list", listing: toolListing, needs: hasTools, cached: true, era: inBoth}
 	case "prompts/list":
-		return method{name: "prompts/list", needs: hasPrompts, cached: true, era: inBoth}
+		return method{name: "prompts/list", listing: promptListing, needs: hasPrompts, cached: true, era: inBoth}
 	case "prompts/get":
 		return method{name: "prompts/get", needs: hasPrompts, asks: true, header: mirrorsName, era: inBoth}
 	case "resources/list":
-		return method{name: "resources/list", needs: hasResources, cached: true, era: inBoth}
+		return method{name: "resources/list", listing: resourceListing, needs: hasResources, cached: true, era: inBoth}
 	case "resources/templates/list":
-		return method{name: "resources/templates/list", needs: hasResources, cached: true, era: inBoth}
+		return method{name: "resources/templates/list", listing: templateListing, needs: hasResources, cached: true, era: inBoth}
 	case "resources/read":
 		return method{name: "resources/read", needs: hasResources, cached: true, asks: true, header: mirrorsURI, era: inBoth}
 	case "completion/complete":

@@ -1,9 +1,6 @@
 package bridge
 
-import (
-	"context"
-	"net/http"
-)
+import "net/http"
 
 // The modern front: MCP 2026-07-28, Streamable HTTP. One POST, one answer,
 // everything in _meta, and headers that mirror the body.
@@ -30,6 +27,9 @@ func (x *exchange) modern(header string) {
 	default:
 		if f := x.wanted(); f != nil {
 			x.refuse(f)
+			return
+		}
+		if x.cold() {
 			return
 		}
 		r := x.modernCall(x.r.Context())
@@ -258,17 +258,6 @@ func empty(b []byte, i int) bool {
 		i++
 	}
 	return i < len(b) && b[i] == '}'
-}
-
-// mirrored checks the Mcp-Param headers of a tool call against its arguments.
-func (x *exchange) mirrored(ctx context.Context, c *Conn) *fault {
-	params := x.s.schemas.of(ctx, c, text(x.env.name.of(x.body.b)))
-	for _, p := range params {
-		if f := p.check(x.r.Header, x.body.b, x.env.args); f != nil {
-			return f
-		}
-	}
-	return nil
 }
 
 func number(raw string) int {

@@ -1,15 +1,11 @@
 package bridge
 
 import (
-	"context"
 	"encoding/json"
 	"math"
 	"net/http"
 	"net/textproto"
 	"strconv"
-	"sync"
-	"sync/atomic"
-	"time"
 )
 
 // param is an argument that a header mirrors: a property with x-mcp-header.
@@ -17,75 +13,6 @@ type param struct {
 	header string // canonical
 	path   []string
 	kind   string // string, integer, boolean
-}
-
-// schemas are the mirrored arguments of the server's tools. They are read from
-// its tools/list once and again after a change.
-type schemas struct {
-	tools   atomic.Pointer[map[string][]param]
-	mu      sync.Mutex // one reader of the list at a time
-	until   time.Time  // after a failure, not again before this
-	changed atomic.Uint64
-}
-
-func (t *schemas) forget() {
-	t.changed.Add(1)
-	t.tools.Store(nil)
-}
-
-// of returns the mirrored arguments of a tool. A list that cannot be read
-// means that nothing can be checked, not that nothing can be called.
-func (t *schemas) of(ctx context.Context, c *Conn, tool []byte) []param {
-	if m := t.tools.Load(); m != nil {
-		return (*m)[string(tool)]
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if m := t.tools.Load(); m != nil {
-		return (*m)[string(tool)]
-	}
-	if time.Now().Before(t.until) {
-		return nil
-	}
-	gen := t.changed.Load()
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	m, err := c.mirroredParams(ctx)
-	if err != nil {
-		t.until = time.Now().Add(time.Minute)
-		return nil
-	}
-	if gen == t.changed.Load() {
-		t.tools.Store(&m)
-	}
-	return m[string(tool)]
-}
-
-// maxPages bounds how far a list is followed.
-const maxPages = 50
-
-func (c *Conn) mirroredParams(ctx context.Context) (map[string][]param, error) {
-	out := map[string][]param{}
-	cursor := ""
-	for range maxPages {
-		f, err := c.request(ctx, "tools/list", cursor)
-		if err != nil {
-			return nil, err
-		}
-		if f.env.kind == kindResult && f.env.rTools.ok() {
-			collect(out, f.env.rTools.of(f.line.b))
-		}
-		next := f.env.rCursor
-		more := next.isStr(f.line.b)
-		if more {
-			cursor = `"cursor":` + string(next.of(f.line.b))
-		}
-		c.drop(f)
-		if !more {
-			break
-		}
-	}
-	return out, nil
 }
 
 type property struct {

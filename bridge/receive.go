@@ -83,12 +83,11 @@ func (c *Conn) notice(f *frame) bool {
 	case "notifications/elicitation/complete":
 		return c.s.private() && c.calls.newest(f, func(w *waiter) bool { return w.asks&askURL != 0 })
 	case "notifications/tools/list_changed":
-		c.s.schemas.forget()
-		c.s.watch.changed(c.owner(), listTools)
+		c.listChanged(listTools)
 	case "notifications/prompts/list_changed":
-		c.s.watch.changed(c.owner(), listPrompts)
+		c.listChanged(listPrompts)
 	case "notifications/resources/list_changed":
-		c.s.watch.changed(c.owner(), listResources)
+		c.listChanged(listResources)
 	case "notifications/resources/updated":
 		if e.uri.isStr(b) {
 			c.s.watch.updated(c, string(text(e.uri.of(b))), e.uri.of(b))

@@ -84,7 +84,7 @@ type Server struct {
 	exchanges sync.Pool
 	era       eras
 	ident     atomic.Pointer[identity]
-	schemas   schemas
+	catalogue catalogue
 	live      liveSessions
 	denied    denyList
 	watch     watch

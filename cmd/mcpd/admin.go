@@ -221,7 +221,7 @@ func (d *daemon) adminAddUser(_ http.ResponseWriter, r *http.Request) (any, erro
 	return answer, nil
 }
 
-// adminRemoveUser ends everything of that person: tokens and sessions by the issuer, processes by the supervisor.
+// adminRemoveUser ends everything of that person: tokens and sessions by the issuer, processes by the supervisor, what is remembered by the bridges.
 func (d *daemon) adminRemoveUser(_ http.ResponseWriter, r *http.Request) (any, error) {
 	if err := d.needIssuer(); err != nil {
 		return nil, err
@@ -231,6 +231,9 @@ func (d *daemon) adminRemoveUser(_ http.ResponseWriter, r *http.Request) (any, e
 		return nil, err
 	}
 	d.supervisor.StopKeys(func(key string) bool { return bridge.Owner(key) == u.ID })
+	for _, t := range d.world.Load().tenants {
+		t.bridge.Forget(u.ID)
+	}
 	return userAnswer{Name: u.Name, ID: u.ID, Created: u.Created}, nil
 }
 
