@@ -121,10 +121,12 @@ func (call *Call) profile(s *Server) profile {
 		return profile{}
 	}
 	var p profile
-	// A modern worker is told with every call; a legacy one once for all.
-	told := call.Modern && !s.era.legacy() || !call.Modern && s.era.modernOnly()
-	if call.Client.asks != 0 && !told {
-		p = profile{legacy: true, asks: call.Client.asks}
+	if call.Client.asks != 0 {
+		// A modern worker is told with every call; a legacy one once for all.
+		told := call.Modern && !s.era.legacy() || !call.Modern && s.era.modernOnly()
+		if !told {
+			p = profile{legacy: true, asks: call.Client.asks}
+		}
 	}
 	return s.ownWorker(p, &call.Client)
 }
