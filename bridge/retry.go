@@ -51,8 +51,9 @@ func (x *exchange) comeBack(ctx context.Context) (r Reply, ours bool) {
 	lines, f := x.answersTo(ctx, p)
 	if f != nil {
 		// The client may try again: nothing has happened to the call.
-		if x.s.lot.put(x.s, p) != nil {
-			p.abandon(errStopping.text)
+		if err := x.s.lot.put(x.s, p); err != nil {
+			p.abandon(err.Error())
+			f = refusal(err) // its place was taken, or the server closes
 		}
 		return Reply{fault: f}, true
 	}
