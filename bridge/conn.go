@@ -295,5 +295,6 @@ func (c *Conn) read() {
 	c.control.Wait()
 	c.s.log.Debug("worker connection ended", zap.Error(err), zap.Uint64("noise", c.noise.Load()))
 	c.s.forget(c)
+	c.s.resubscribe(c)
 	close(c.done)
 }

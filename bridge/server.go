@@ -92,6 +92,7 @@ type Server struct {
 	behind    *behind
 	replays   replays
 	owners    owners
+	briefs    briefs
 	lot       lot
 
 	mu     sync.Mutex
@@ -157,6 +158,7 @@ func New(o Options) (*Server, error) {
 			s.denied.add(id, until)
 		}
 	}
+	s.briefs.wait, s.briefs.tell = 150*time.Millisecond, s.watch.changed
 	s.replays.age, s.replays.gone = 2*time.Minute, s.watch.remove
 	s.era = eras{
 		fixed: o.Config.Era, spawn: o.Spawn, log: s.log, meta: s.ownMeta,

@@ -91,7 +91,7 @@ func (s *Server) take(c *Conn, l listing, name string, items []byte, before uint
 	// Not at every difference: a list that is never the same twice would make
 	// its clients read it for ever.
 	if old != nil && (old.served.Load() || !old.live) && !bytes.Equal(old.items, items) {
-		s.watch.changed(c.owner(), l.announcedBy())
+		s.briefs.add(c.owner(), l.announcedBy())
 	}
 }
 
@@ -111,7 +111,7 @@ func (c *Conn) listChanged(which lists) {
 			c.s.dropShelf(name, which)
 		}
 	}
-	c.s.watch.changed(c.owner(), which)
+	c.s.briefs.add(c.owner(), which)
 }
 
 func (s *Server) dropShelf(name string, which lists) {

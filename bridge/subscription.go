@@ -20,6 +20,8 @@ type subscribed struct {
 // held is one client's interest in one resource; release is idempotent.
 type held struct {
 	uri  string
+	p    profile
+	who  string
 	c    *Conn
 	free func() // of the worker
 	once sync.Once
@@ -163,7 +165,7 @@ func (s *Server) holdOne(ctx context.Context, p profile, who, uri string) (*held
 		release()
 		return nil, err
 	}
-	return &held{uri: uri, c: c, free: release}, nil
+	return &held{uri: uri, p: p, who: who, c: c, free: release}, nil
 }
 
 func (h *holding) release() { end(h.subs) }

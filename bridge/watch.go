@@ -165,8 +165,13 @@ func (w *watcher) tell(a announcement) {
 	}
 }
 
+// changed announces each list of l to who listens to it.
 func (h *watch) changed(to audience, l lists) {
-	h.tell(to, announcement{list: l}, func(w *watcher) bool { return w.lists&l != 0 })
+	for _, one := range []lists{listTools, listPrompts, listResources} {
+		if l&one != 0 {
+			h.tell(to, announcement{list: one}, func(w *watcher) bool { return w.lists&one != 0 })
+		}
+	}
 }
 
 // updated announces a resource to who subscribed to it or to what contains it.
