@@ -12,27 +12,36 @@ import (
 	"time"
 )
 
-// conformanceSets are the frozen requirement sets with the number of their scored scenarios: all of them must pass, except
-// those that cannot, with the reason.
+// conformanceSets are what is run of the suites, with the number of scored scenarios: all of them must pass, except those
+// that cannot, with the reason.
 var conformanceSets = []struct {
-	version string
-	server  string // modern: speaks every revision; legacy: is spoken to in the older ones alone
-	scored  int
-	cannot  map[string]string
+	suite  string // package
+	args   string // which scenarios
+	server string // modern: speaks every revision; legacy: is spoken to in the older ones alone
+	scored int
+	cannot map[string]string
 }{
-	{"2025-11-25", "modern", 30, nil},
-	{"2026-07-28", "modern", 37, nil},
-	{"2026-07-28", "legacy", 37, map[string]string{
+	{conformance02, "--requirements 2025-11-25", "modern", 30, nil},
+	{conformance02, "--requirements 2026-07-28", "modern", 37, nil},
+	{conformance02, "--requirements 2026-07-28", "legacy", 37, map[string]string{
 		"input-required-result-basic-elicitation": "it wants the question under the name user_name, and a question of the older revisions has no name",
 		"input-required-result-multi-round":       "the fixture's SDK asks an older client once and takes the second round for the tool's result",
 	}},
+	{conformance02, "--suite all --spec-version 2025-06-18", "modern", 27, nil},
+	{conformance02, "--suite all --spec-version 2025-03-26", "modern", 1, nil},
+	{conformance01, "--suite all", "modern", 32, nil},
 }
+
+const (
+	conformance02 = "@modelcontextprotocol/conformance"
+	conformance01 = "conformance-0.1" // the last release of the suite's first line
+)
 
 // TestConformance runs the MCP conformance suite against one mcpd URL, behind which the SDK's fixture server speaks stdio.
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	foreign(t)
-	need(t, "node", "go", "npm:@modelcontextprotocol/conformance")
+	need(t, "node", "go", "npm:"+conformance02, "npm:"+conformance01)
 	fixture := filepath.Join(t.TempDir(), "everything-server")
 	build := exec.Command("go", "build", "-o", fixture, "github.com/modelcontextprotocol/go-sdk/conformance/everything-server")
 	if out, err := build.CombinedOutput(); err != nil {
@@ -40,19 +49,20 @@ func TestConformance(t *testing.T) {
 	}
 	d := startDaemon(t, fmt.Sprintf("[auth]\nmode = \"none\"\n\n[servers.modern]\ncommand = %[1]q\n\n[servers.legacy]\ncommand = %[1]q\nera = \"legacy\"\n", fixture))
 	for _, c := range conformanceSets {
-		t.Run(c.version+"/"+c.server, func(t *testing.T) {
+		t.Run(c.suite+" "+c.args+" "+c.server, func(t *testing.T) {
 			target := d.url(c.server)
 			if !strings.HasPrefix(target, "http://localhost:") {
 				t.Fatalf("the suite wants to call localhost, and the server is at %s", target)
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 			defer cancel()
-			args := []string{npmFile("@modelcontextprotocol/conformance", "dist/index.js"), "server", "--url", target, "--requirements", c.version, "-o", t.TempDir()}
+			args := append([]string{npmFile(c.suite, "dist/index.js"), "server", "--url", target}, strings.Fields(c.args)...)
 			cmd := exec.CommandContext(ctx, nodeBinary(), args...)
+			cmd.Dir = t.TempDir() // for the suite's own notes
 			cmd.WaitDelay = 5 * time.Second
 			out, err := cmd.CombinedOutput() // exit code 1 only says that a scenario failed
 			r := readConformance(string(out))
-			t.Logf("conformance %s: %d of %d scored scenarios, %d of %d not scored", c.version, r.passed, r.scored, r.extraPassed, r.extra)
+			t.Logf("conformance of the %s server, %s %s: %d of %d scenarios, %d of %d not scored", c.server, c.suite, c.args, r.passed, r.scored, r.extraPassed, r.extra)
 			if r.scored != c.scored {
 				t.Fatalf("%d scored scenarios were run, want %d: %v\n%s", r.scored, c.scored, err, out)
 			}
