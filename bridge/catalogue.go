@@ -35,8 +35,8 @@ type stocked struct {
 	live    bool        // given by a worker in this life of mcpd
 	served  atomic.Bool // somebody was answered with it while no worker ran
 
-	once    sync.Once
-	mirrors map[string][]param // of tools; by mirrored
+	once  sync.Once
+	tools *toolList // by tidied
 }
 
 // Bounds of what is kept in memory; the shelf unused for longest makes room.

@@ -32,7 +32,11 @@ func (x *exchange) cold() bool {
 			continue
 		}
 		got.served.Store(true)
-		x.answerList(id, got.items)
+		items := got.items
+		if call.Modern && call.method.listing == toolListing {
+			items = got.tidied().out
+		}
+		x.answerList(id, items)
 		s.restockAll(p, call.Principal)
 		return true
 	}

@@ -12,13 +12,10 @@ type mirrors struct {
 	tools   map[string][]param
 }
 
-// mirroredBy returns the mirrored arguments of the list's tools.
-func (t *stocked) mirroredBy() map[string][]param {
-	t.once.Do(func() {
-		t.mirrors = map[string][]param{}
-		collect(t.mirrors, t.items)
-	})
-	return t.mirrors
+// tidied is the list as modern clients are given it, with what headers mirror.
+func (t *stocked) tidied() *toolList {
+	t.once.Do(func() { t.tools = tidy(t.items) })
+	return t.tools
 }
 
 // mirrored checks the Mcp-Param headers of a tool call against its arguments.
@@ -57,7 +54,7 @@ func (c *Conn) mirroredOf(ctx context.Context, p profile, who string, tool []byt
 		}
 		version = c.s.catalogue.tools.Load()
 	}
-	tools := got.mirroredBy()
+	tools := got.tidied().found
 	if c.s.private() || !c.modern.Load() { // otherwise another caller may see another list
 		c.mirrors.Store(&mirrors{version, tools})
 	}

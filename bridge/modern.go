@@ -177,6 +177,7 @@ var (
 // server does not give: resultType, and on cacheable results ttlMs and
 // cacheScope. A worker knows one user, so its "public" is not to be believed.
 func (x *exchange) modernResult(r *Reply) {
+	x.tidyTools(r)
 	if !x.s.private() && r.State() != nil {
 		x.wrap(r)
 	}

@@ -1,10 +1,8 @@
 package bridge
 
 import (
-	"encoding/json"
 	"math"
 	"net/http"
-	"net/textproto"
 	"strconv"
 )
 
@@ -13,50 +11,6 @@ type param struct {
 	header string // canonical
 	path   []string
 	kind   string // string, integer, boolean
-}
-
-type property struct {
-	Type       json.RawMessage            `json:"type"`
-	Header     string                     `json:"x-mcp-header"`
-	Properties map[string]json.RawMessage `json:"properties"`
-}
-
-func collect(out map[string][]param, tools []byte) {
-	var list []struct {
-		Name   string          `json:"name"`
-		Schema json.RawMessage `json:"inputSchema"`
-	}
-	if json.Unmarshal(tools, &list) != nil {
-		return
-	}
-	for _, t := range list {
-		var found []param
-		walk(t.Schema, nil, &found)
-		if len(found) > 0 {
-			out[t.Name] = found
-		}
-	}
-}
-
-// walk finds annotations reachable through "properties" alone, as the
-// specification wants them.
-func walk(raw json.RawMessage, path []string, found *[]param) {
-	var p property
-	if len(path) > 16 || json.Unmarshal(raw, &p) != nil {
-		return
-	}
-	var kind string
-	_ = json.Unmarshal(p.Type, &kind)
-	if p.Header != "" && len(path) > 0 && (kind == "string" || kind == "integer" || kind == "boolean") {
-		*found = append(*found, param{
-			header: textproto.CanonicalMIMEHeaderKey("Mcp-Param-" + p.Header),
-			path:   append([]string(nil), path...),
-			kind:   kind,
-		})
-	}
-	for name, sub := range p.Properties {
-		walk(sub, append(path, name), found)
-	}
 }
 
 // check compares the header with the argument; an argument that is absent or

@@ -13,7 +13,6 @@ func (c *Conn) receive(line *buffer) {
 	f.line = line
 	err := f.env.scan(line.b)
 	if err != nil {
-		c.drop(f)
 		// Servers print banners, warnings and stack traces here. It is noise, not an end.
 		if len(bytes.TrimSpace(line.b)) > 0 {
 			n := c.noise.Add(1)
@@ -22,6 +21,7 @@ func (c *Conn) receive(line *buffer) {
 				c.s.log.Warn("server wrote a line that is no message", zap.Int("bytes", len(line.b)), zap.Error(err))
 			}
 		}
+		c.drop(f) // and with it the line
 		return
 	}
 	if f.env.broken {
