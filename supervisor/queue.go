@@ -70,14 +70,42 @@ func (s *server[C]) serve(now time.Time) {
 			q.answer <- g
 			continue
 		}
-		if len(kept) == s.spec.Workers.Queue {
-			q.answer <- granted[C]{err: s.busy(len(kept))}
+		if len(kept) < s.spec.Workers.Queue {
+			kept = append(kept, q)
 			continue
 		}
-		kept = append(kept, q)
+		// Full: who has most in the queue gives a place up, so that one caller's
+		// flood is never another's refusal.
+		if i := crowding(kept, q.key); i >= 0 {
+			late := kept[i]
+			copy(kept[i:], kept[i+1:])
+			kept[len(kept)-1], q = q, late
+		}
+		q.answer <- granted[C]{err: s.busy(len(kept))}
 	}
 	clear(s.queue[len(kept):])
 	s.queue = kept
+}
+
+// crowding finds the newest waiter of the key that has most waiters, if those
+// are at least two more than key has; -1 otherwise.
+func crowding[C any](queue []*waiter[C], key string) int {
+	count := make(map[string]int)
+	most := ""
+	for _, q := range queue {
+		if count[q.key]++; count[q.key] > count[most] {
+			most = q.key
+		}
+	}
+	if count[most] < count[key]+2 {
+		return -1
+	}
+	for i := len(queue) - 1; i >= 0; i-- {
+		if queue[i].key == most {
+			return i
+		}
+	}
+	return -1
 }
 
 // places is the account of one pass over the queue: workers that are ending free a place each,
