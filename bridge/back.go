@@ -28,11 +28,18 @@ func (c *Conn) appendLine(dst []byte, call *Call, id uint64) []byte {
 // edited reports whether params need more than a new progress token although
 // both ends are of one generation.
 func (call *Call) edited() bool {
+	if call.untask() {
+		return true
+	}
 	if !call.Modern {
 		return call.Answers != nil || call.State != nil
 	}
 	return call.env.mLevel.ok() && call.Logs == 0 // not attributable here: withheld
 }
+
+// untask reports whether params.task is to be taken out: the worker is another
+// generation's, or could make a task that nobody may ask for.
+func (call *Call) untask() bool { return call.env.asTask.ok() && !call.tasks && call.method.tool }
 
 // sameEra copies params with the progress token replaced.
 func (call *Call) sameEra(dst []byte, id uint64) []byte {
@@ -57,7 +64,7 @@ func (call *Call) forLegacy(dst []byte, id uint64) []byte {
 		return dst
 	}
 	dst = append(dst, `,"params":`...)
-	if !e.answers.ok() && !e.state.ok() {
+	if !e.answers.ok() && !e.state.ok() && !call.untask() {
 		if !e.meta.isObj(b) {
 			return append(dst, e.params.of(b)...)
 		}
@@ -122,6 +129,8 @@ func (call *Call) paramMembers(dst []byte, dropAnswers bool) []byte {
 			return false
 		case "inputResponses", "requestState":
 			return !dropAnswers
+		case "task":
+			return !call.untask()
 		}
 		return true
 	})

@@ -39,7 +39,8 @@
 // are kept beyond the process (memory.go, shelf.go), each for those who may see
 // it. While no worker of the caller's runs they are the answer (cold.go), and a
 // worker refreshes them behind it (stock.go, behind.go). Lists of tools lose what
-// would make a modern client drop a tool (tools.go).
+// would make a modern client drop a tool (tools.go). A task holds the worker that
+// has it, and is found there by the person whose it is (task.go).
 //
 // Who owns what: the request's goroutine owns its Call and its response; the
 // reader of a connection owns everything that arrives from that worker and

@@ -27,15 +27,16 @@ type envelope struct {
 	// in params
 	name, uri, task    span
 	args               span
-	level              span // logging/setLevel
-	version            span // initialize: protocolVersion
-	caps, info         span // initialize: capabilities, clientInfo
-	token              span // notifications/progress: progressToken
-	request            span // notifications/cancelled: requestId
-	answers, state     span // inputResponses, requestState
-	answersAt, stateAt span // the same with their keys
-	filter             span // subscriptions/listen: notifications
-	meta               span // _meta
+	asTask             member // tools/call, 2025-11-25: task
+	level              span   // logging/setLevel
+	version            span   // initialize: protocolVersion
+	caps, info         span   // initialize: capabilities, clientInfo
+	token              span   // notifications/progress: progressToken
+	request            span   // notifications/cancelled: requestId
+	answers, state     span   // inputResponses, requestState
+	answersAt, stateAt span   // the same with their keys
+	filter             span   // subscriptions/listen: notifications
+	meta               span   // _meta
 
 	// in params._meta
 	progress   span // progressToken

@@ -25,6 +25,8 @@ func (x *exchange) mirrors() *fault {
 		want = e.name
 	case mirrorsURI:
 		want = e.uri
+	case mirrorsTask:
+		want = e.task
 	default:
 		return nil
 	}

@@ -20,6 +20,7 @@ type Call struct {
 	Progress  []byte // the client's progress token, raw, nil if none
 	Answers   []byte // inputResponses, raw: set by a front that asked itself
 	State     []byte // requestState, raw: likewise
+	tasks     bool   // the answer may be a task
 }
 
 // Client is what the other end said of itself: per session or per request.
@@ -104,7 +105,7 @@ func (x *exchange) run(ctx context.Context, call *Call) Reply {
 			}
 		}
 		before := c.changes[call.method.listing].Load()
-		r, again := x.runOn(ctx, flight{c, c.calls.waiter(), release}, call)
+		r, again := x.fly(ctx, c, call, release)
 		if call.method.listing != noListing {
 			x.s.saw(c, call, p, &r, before)
 		}

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 )
 
@@ -24,6 +25,9 @@ const (
 	hasToolsChanged
 	hasPromptsChanged
 	hasResourcesChanged
+	hasTasks         // of 2025-11-25
+	hasTaskExtension // of 2026-07-28
+	hasExtensions    // any other
 )
 
 // identity is what a server said of itself at its first handshake. It is
@@ -78,23 +82,50 @@ func (id *identity) publish(raw []byte, private bool) error {
 		return fmt.Errorf("cannot read the server's capabilities: %w", err)
 	}
 	id.note(caps)
-	delete(caps, "tasks") // bound to one worker and one person
-	if ext, ok := caps["extensions"]; ok {
-		var all map[string]json.RawMessage
-		if json.Unmarshal(ext, &all) == nil {
-			delete(all, "io.modelcontextprotocol/tasks")
-			caps["extensions"], _ = json.Marshal(all)
-		}
-	}
 	if !private {
 		delete(caps, "logging") // a log line could be anyone's
 	}
-	var err error
-	if id.forLegacy, err = json.Marshal(caps); err != nil {
+	if id.modern || !private {
+		delete(caps, "tasks") // one worker has every person's, and lists them all
+	}
+	// The two designs of tasks are each for clients of their own generation.
+	var errs [2]error
+	id.forModern, errs[0] = json.Marshal(without(caps, "tasks"))
+	if ext, ok := caps["extensions"]; ok {
+		var all map[string]json.RawMessage
+		if json.Unmarshal(ext, &all) == nil {
+			if !id.modern {
+				caps["extensions"], _ = json.Marshal(without(all, taskExtension))
+				id.forModern, errs[0] = json.Marshal(without(caps, "tasks"))
+			}
+			caps["extensions"], _ = json.Marshal(without(all, taskExtension))
+			id.noteExtensions(all)
+		}
+	}
+	id.forLegacy, errs[1] = json.Marshal(caps)
+	if err := errors.Join(errs[:]...); err != nil {
 		return fmt.Errorf("cannot publish the server's capabilities: %w", err)
 	}
-	id.forModern = id.forLegacy
 	return nil
+}
+
+// without is a copy of m without one key.
+func without(m map[string]json.RawMessage, key string) map[string]json.RawMessage {
+	m = maps.Clone(m)
+	delete(m, key)
+	return m
+}
+
+func (id *identity) noteExtensions(all map[string]json.RawMessage) {
+	if !id.modern {
+		return
+	}
+	if _, ok := all[taskExtension]; ok {
+		id.has |= hasTaskExtension
+	}
+	if len(without(all, taskExtension)) > 0 {
+		id.has |= hasExtensions
+	}
 }
 
 func (id *identity) note(caps map[string]json.RawMessage) {
@@ -121,6 +152,9 @@ func (id *identity) note(caps map[string]json.RawMessage) {
 	sub("resources", hasResources, hasResourcesChanged)
 	sub("completions", hasCompletions, 0)
 	sub("logging", hasLogging, 0)
+	if !id.modern {
+		sub("tasks", hasTasks, 0)
+	}
 	if !id.modern && id.version < "2025-03-26" {
 		id.has |= hasCompletions // the capability did not exist yet
 	}

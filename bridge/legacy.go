@@ -49,6 +49,12 @@ func (x *exchange) openSession(version string) *fault {
 
 // sessionCall answers one request of an open session.
 func (x *exchange) sessionCall(ctx context.Context) {
+	if x.call.method.name == "" {
+		if f := x.unknown(); f != nil {
+			x.refuse(f)
+			return
+		}
+	}
 	m := x.call.method
 	switch {
 	case m.era&inLegacy == 0:
@@ -64,6 +70,12 @@ func (x *exchange) sessionCall(ctx context.Context) {
 	case m.name == "resources/unsubscribe":
 		x.unsubscribe()
 	default:
+		if m.task || m.name == "tasks/list" {
+			if f := x.taskMethod(); f != nil {
+				x.refuse(f)
+				return
+			}
+		}
 		if x.cold() {
 			return
 		}

@@ -11,6 +11,8 @@ func (e *envelope) paramMember(s *scanner, b []byte, k span) error {
 		return once(s, &e.uri)
 	case "taskId":
 		return once(s, &e.task)
+	case "task":
+		return onceMember(s, k, &e.asTask)
 	case "arguments":
 		return once(s, &e.args)
 	case "level":

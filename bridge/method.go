@@ -7,6 +7,8 @@ type method struct {
 	cached  bool     // its result carries ttlMs and cacheScope (MCP 2026-07-28, caching)
 	asks    bool     // may be answered with input required (MCP 2026-07-28, MRTR)
 	tool    bool
+	task    bool // is about one task
+	foreign bool // of neither generation: passed on as it is
 	listing listing
 	header  header // what Mcp-Name mirrors
 	era     uint8
@@ -18,6 +20,7 @@ const (
 	mirrorsNothing header = iota
 	mirrorsName
 	mirrorsURI
+	mirrorsTask
 )
 
 const (
@@ -49,6 +52,16 @@ func methodOf(name []byte) method {
 		return method{name: "server/discover", cached: true, era: inModern}
 	case "subscriptions/listen":
 		return method{name: "subscriptions/listen", era: inModern}
+	case "tasks/get":
+		return method{name: "tasks/get", task: true, header: mirrorsTask, era: inBoth}
+	case "tasks/cancel":
+		return method{name: "tasks/cancel", task: true, header: mirrorsTask, era: inBoth}
+	case "tasks/update":
+		return method{name: "tasks/update", task: true, header: mirrorsTask, era: inModern}
+	case "tasks/result":
+		return method{name: "tasks/result", task: true, era: inLegacy}
+	case "tasks/list":
+		return method{name: "tasks/list", era: inLegacy}
 	case "initialize":
 		return method{name: "initialize", era: inLegacy}
 	case "ping":

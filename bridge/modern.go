@@ -16,6 +16,12 @@ func (x *exchange) modern(header string) {
 	if x.call.Client.asks != 0 && x.s.private() {
 		x.s.era.settle(x.r.Context())
 	}
+	if x.call.method.name == "" {
+		if f := x.unknown(); f != nil {
+			x.refuse(f)
+			return
+		}
+	}
 	m := x.call.method
 	switch {
 	case m.era&inModern == 0:
@@ -24,6 +30,14 @@ func (x *exchange) modern(header string) {
 		x.discover()
 	case m.name == "subscriptions/listen":
 		x.listen()
+	case m.task:
+		if f := x.taskMethod(); f != nil {
+			x.refuse(f)
+			return
+		}
+		r := x.routed(x.r.Context())
+		x.finishModern(&r)
+		r.free()
 	default:
 		if f := x.wanted(); f != nil {
 			x.refuse(f)

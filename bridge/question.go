@@ -175,7 +175,7 @@ func (l *legacyFront) converse(ctx context.Context) Reply {
 	x := l.x
 	idle := 0
 	for range maxRounds {
-		r := x.run(ctx, &x.call)
+		r := x.answerer(ctx)
 		if !r.asking() {
 			return r
 		}

@@ -80,6 +80,10 @@ func (c *Conn) notice(f *frame) bool {
 			return true
 		}
 		c.s.watch.message(c.owner(), l, b)
+	case "notifications/tasks/status":
+		if c.s.private() && !c.modern.Load() {
+			c.s.watch.status(c.owner(), b)
+		}
 	case "notifications/elicitation/complete":
 		return c.s.private() && c.calls.newest(f, func(w *waiter) bool { return w.asks&askURL != 0 })
 	case "notifications/tools/list_changed":

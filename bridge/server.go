@@ -90,6 +90,7 @@ type Server struct {
 	watch     watch
 	questions questions
 	behind    *behind
+	tasks     tasks
 	replays   replays
 	owners    owners
 	briefs    briefs
@@ -191,6 +192,7 @@ func (s *Server) Close(ctx context.Context) error {
 		s.stopping.Store(true)
 		close(s.closing)
 		s.live.endAll()
+		s.tasks.close()
 		s.replays.close()
 		s.lot.close()
 		s.leave(s.active.Add(1))

@@ -202,6 +202,11 @@ func (h *watch) message(to audience, l level, raw []byte) {
 	})
 }
 
+// status tells the person's sessions how far a task is.
+func (h *watch) status(to audience, raw []byte) {
+	h.tell(to, announcement{raw: append([]byte(nil), raw...)}, func(w *watcher) bool { return w.level != nil })
+}
+
 // interested sets or unsets a URI on the streams of a session.
 func (h *watch) interested(id sid, uri string, on bool) {
 	h.mu.Lock()
