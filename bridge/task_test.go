@@ -277,6 +277,7 @@ func TestTaskBounds(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		own := 0
+		all.mu.Lock()
 		for id := range all.m {
 			if id.who == "alice" {
 				own++
@@ -285,10 +286,13 @@ func TestTaskBounds(t *testing.T) {
 		if len(all.m) > maxTasks || own > maxOwnTasks {
 			t.Errorf("%d tasks, %d of one person", len(all.m), own)
 		}
+		all.mu.Unlock()
 		time.Sleep(taskLife + time.Minute)
+		all.mu.Lock()
 		if len(all.m) != 0 || freed.Load() != 2*(maxTasks+10) {
 			t.Errorf("%d tasks are left, %d were let go", len(all.m), freed.Load())
 		}
+		all.mu.Unlock()
 		all.close()
 	})
 }
