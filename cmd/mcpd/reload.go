@@ -123,9 +123,10 @@ func (d *daemon) status() Status {
 }
 
 func serverStatus(t *tenant, s supervisor.ServerStatus, people map[string]string) ServerStatus {
+	stats := t.bridge.Stats()
 	out := ServerStatus{
 		Name: s.Name, URL: t.url, State: string(s.State), Reason: s.Reason, Since: s.Since, Restarts: s.Restarts, RestartsHour: s.RestartsHour,
-		Calls: s.Calls, Queue: s.Queue, Busy: s.Busy, Max: s.Max, Streams: t.bridge.Stats().Streams, Workers: []WorkerStatus{},
+		Calls: s.Calls, Queue: s.Queue, Busy: s.Busy, Max: s.Max, Parked: stats.Parked, Streams: stats.Streams, Workers: []WorkerStatus{},
 	}
 	if !s.NextTry.IsZero() {
 		out.NextTry = &s.NextTry

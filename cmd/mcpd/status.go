@@ -53,6 +53,7 @@ type ServerStatus struct {
 	Queue        int            `json:"queue"`
 	Busy         int            `json:"busy"`
 	Max          int            `json:"max"`
+	Parked       int            `json:"parked"`  // calls that wait for a person's answer
 	Streams      int            `json:"streams"` // open event streams
 	Workers      []WorkerStatus `json:"workers"`
 }
@@ -191,7 +192,7 @@ func (c *cli) printServer(s ServerStatus) error {
 	t := table{colour: stateColours}
 	t.rows = [][]string{{"server", s.Name}, {"url", s.URL}, {"state", s.State}, {"why", s.why(now)}, {"since", s.Since.Local().Format(time.DateTime) + " (" + since(now, s.Since) + ")"},
 		{"calls", fmt.Sprint(s.Calls)}, {"restarts", fmt.Sprintf("%d (%d in the last hour)", s.Restarts, s.RestartsHour)},
-		{"busy", fmt.Sprintf("%d of at most %d workers; %d waiting", s.Busy, s.Max, s.Queue)}}
+		{"busy", fmt.Sprintf("%d of at most %d workers; %d calls wait for one, %d for a person's answer", s.Busy, s.Max, s.Queue, s.Parked)}}
 	if err := t.print(c.stdout); err != nil || len(s.Workers) == 0 {
 		return err
 	}
