@@ -3,8 +3,10 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
@@ -57,7 +59,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"up": scriptUp, "waitfor": scriptWaitFor, "url": scriptURL, "pids": scriptPIDs, "running": scriptRunning,
-			"processes": scriptProcesses, "signal": scriptSignal, "request": scriptRequest, "await": scriptAwait, "capture": scriptCapture, "clock": scriptClock,
+			"processes": scriptProcesses, "signal": scriptSignal, "request": scriptRequest, "await": scriptAwait, "capture": scriptCapture, "clock": scriptClock, "private": scriptPrivate,
 		},
 	})
 }
@@ -294,4 +296,24 @@ func scriptClock(ts *testscript.TestScript, neg bool, args []string) {
 	if took := time.Since(time.Unix(0, begin)); took > limit {
 		ts.Fatalf("took %s, at most %s", took.Round(time.Millisecond), limit)
 	}
+}
+
+// scriptPrivate: private DIR. Nobody but its owner can enter the folder, or read or write a file below it.
+func scriptPrivate(ts *testscript.TestScript, neg bool, args []string) {
+	arity(ts, neg, args, 1, 1)
+	dir := ts.MkAbs(args[0])
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := e.Info()
+		switch {
+		case errors.Is(err, fs.ErrNotExist): // renamed meanwhile: the daemon writes aside
+			return nil
+		case err == nil && (path == dir || e.Type().IsRegular()) && info.Mode().Perm()&0o077 != 0:
+			return fmt.Errorf("%s has mode %v", path, info.Mode().Perm())
+		}
+		return err
+	})
+	ts.Check(err)
 }
