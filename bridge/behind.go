@@ -86,9 +86,9 @@ func (b *behind) close(ctx context.Context) {
 	}
 }
 
-// refresh borrows a worker behind an answer that was given without one.
-func (s *Server) refresh(p profile, who string) {
-	s.behind.once("refresh\x00"+s.keyFor(p, who), func() {
+// borrow runs f once at a time per what and worker, behind an answer that was given without a worker.
+func (s *Server) borrow(what string, p profile, who string, f func(ctx context.Context, c *Conn)) {
+	s.behind.once(what+"\x00"+s.keyFor(p, who), func() {
 		ctx, cancel := context.WithTimeout(s.behind.done, refreshTime)
 		defer cancel()
 		c, release, err := s.acquire(ctx, p, who)
@@ -96,6 +96,11 @@ func (s *Server) refresh(p profile, who string) {
 			return // the client hears of it at its first call
 		}
 		defer release()
-		s.relearn(c)
+		f(ctx, c)
 	})
+}
+
+// refresh learns anew what the server says of itself.
+func (s *Server) refresh(p profile, who string) {
+	s.borrow("refresh", p, who, func(_ context.Context, c *Conn) { s.relearn(c) })
 }

@@ -186,14 +186,7 @@ func (s *Server) readOn(c *Conn, l listing, p profile, who string) {
 // restockAll starts a worker behind answers that were given without one, and
 // reads everything it publishes.
 func (s *Server) restockAll(p profile, who string) {
-	s.behind.once("lists\x00"+s.keyFor(p, who), func() {
-		ctx, cancel := context.WithTimeout(s.behind.done, refreshTime)
-		defer cancel()
-		c, release, err := s.acquire(ctx, p, who)
-		if err != nil {
-			return // the client hears of it at its first call
-		}
-		defer release()
+	s.borrow("lists", p, who, func(ctx context.Context, c *Conn) {
 		for l := toolListing; l < listings; l++ {
 			if c.ident.has&l.needs() != 0 {
 				_ = s.restock(ctx, c, l, p, who) // what it does not give is asked of it again by clients

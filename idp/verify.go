@@ -55,7 +55,7 @@ func (i *Issuer) Mint(ctx context.Context, userName, resource string, ttl time.D
 	if err != nil {
 		return "", err
 	}
-	resource, server, ok := i.findResource(resource)
+	bound, server, ok := i.findResource(resource)
 	if !ok {
 		return "", fmt.Errorf("%q is not the URL of a server here", resource)
 	}
@@ -63,7 +63,7 @@ func (i *Issuer) Mint(ctx context.Context, userName, resource string, ttl time.D
 		return "", fmt.Errorf("%s may not use %s: add the name to the server's allow", a.Name, server)
 	}
 	now := i.now()
-	f := Family{ID: newID("fam"), UserID: a.ID, Server: server, Resource: resource, Scopes: []string{defaultScope}, Label: clip(label, 100), AuthTime: now, Created: now}
+	f := Family{ID: newID("fam"), UserID: a.ID, Server: server, Resource: bound, Scopes: []string{defaultScope}, Label: clip(label, 100), AuthTime: now, Created: now}
 	access, secret := i.newAccess(f.ID, f.Scopes, now, ttl)
 	if err := i.store.Tokens().PutFamily(ctx, f, access); err != nil {
 		return "", fmt.Errorf("cannot keep token: %w", err)

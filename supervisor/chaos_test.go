@@ -85,7 +85,8 @@ func chaos(t *testing.T, random *rand.Rand) {
 			version++
 			apply()
 		case 1:
-			f.StopKey(fmt.Sprint("user", chance(6)))
+			whose := fmt.Sprint("user", chance(6))
+			f.StopKeys(func(k string) bool { return k == whose })
 		case 2:
 			_ = f.Stop(ctx, "a")
 			_ = f.Start(ctx, "a")

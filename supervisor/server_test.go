@@ -436,7 +436,7 @@ func TestMissingCommand(t *testing.T) {
 	})
 }
 
-func TestStopKey(t *testing.T) {
+func TestStopKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakes(t, Options{}, nil)
 		defer f.close()
@@ -449,7 +449,7 @@ func TestStopKey(t *testing.T) {
 		}
 		other, release := f.acquire("a", "bob")
 		defer release()
-		f.StopKey("alice")
+		f.StopKeys(func(k string) bool { return k == "alice" })
 		synctest.Wait()
 		for _, c := range conns {
 			if c.child.isAlive() {

@@ -161,13 +161,8 @@ func (s *Supervisor[C]) Stop(ctx context.Context, name string) error {
 	return wrap("stop", name, srv.await(ctx, srv.rein, srv.down))
 }
 
-// StopKey ends the workers of a key in every server at once, with the calls on them: the user
-// they belong to is gone. It does not wait for their end.
-func (s *Supervisor[C]) StopKey(key string) {
-	s.StopKeys(func(k string) bool { return k == key })
-}
-
-// StopKeys is StopKey for every key that match says yes to. match must not call the supervisor.
+// StopKeys ends the workers of every key that match says yes to, in every server at once, with the calls on them: the user
+// they belong to is gone. It does not wait for their end. match must not call the supervisor.
 func (s *Supervisor[C]) StopKeys(match func(key string) bool) {
 	for _, srv := range s.all() {
 		_ = srv.do(func() { srv.expel(match) }) // a server that is gone has no workers

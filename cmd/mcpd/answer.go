@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -52,7 +53,7 @@ func (a *answerer) elicit(_ context.Context, req *mcp.ElicitRequest) (*mcp.Elici
 	content := map[string]any{}
 	for _, name := range slices.Sorted(maps.Keys(form.Properties)) {
 		f := form.Properties[name]
-		v, action := a.ask(firstOf(f.Title, name), f, slices.Contains(form.Required, name))
+		v, action := a.ask(cmp.Or(f.Title, name), f, slices.Contains(form.Required, name))
 		if action != "accept" {
 			return &mcp.ElicitResult{Action: action}, nil
 		}

@@ -14,7 +14,6 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
-	"time"
 )
 
 // environment is the process environment as a look-up, so that a test can give its own.
@@ -191,20 +190,4 @@ func writeDurably(path string, data []byte) error {
 		return fmt.Errorf("cannot sync %q: %w", dir, err)
 	}
 	return errors.Join(d.Sync(), d.Close())
-}
-
-// since renders how long ago t was, in the two largest units: 3s, 4m10s, 2h5m, 3d4h.
-func since(now, t time.Time) string {
-	d := now.Sub(t).Round(time.Second)
-	switch {
-	case t.IsZero():
-		return "-"
-	case d < time.Minute:
-		return fmt.Sprintf("%ds", int(max(d, 0).Seconds()))
-	case d < time.Hour:
-		return fmt.Sprintf("%dm%ds", int(d.Minutes()), int(d.Seconds())%60)
-	case d < 24*time.Hour:
-		return fmt.Sprintf("%dh%dm", int(d.Hours()), int(d.Minutes())%60)
-	}
-	return fmt.Sprintf("%dd%dh", int(d.Hours())/24, int(d.Hours())%24)
 }

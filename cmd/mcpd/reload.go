@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -42,10 +43,6 @@ func (d *daemon) apply(ctx context.Context, p *plan) error {
 	for _, name := range p.world.names() {
 		t := p.world.tenants[name]
 		entries = append(entries, supervisor.Entry[*bridge.Conn]{Spec: t.spec, Open: t.bridge.Open, Spare: bridge.FitsSpare})
-	}
-	old := d.world.Load()
-	if old == nil {
-		d.world.Store(p.world) // the first: the issuer asks it from now on
 	}
 	if _, err := d.supervisor.Apply(ctx, entries); err != nil {
 		return err
@@ -132,7 +129,7 @@ func serverStatus(t *tenant, s supervisor.ServerStatus, people map[string]string
 		out.NextTry = &s.NextTry
 	}
 	for _, k := range s.Workers {
-		out.Workers = append(out.Workers, WorkerStatus{PID: k.PID, State: string(k.State), Key: firstOf(people[bridge.Owner(k.Key)], k.Key), Calls: k.Calls, Since: k.Since})
+		out.Workers = append(out.Workers, WorkerStatus{PID: k.PID, State: string(k.State), Key: cmp.Or(people[bridge.Owner(k.Key)], k.Key), Calls: k.Calls, Since: k.Since})
 	}
 	return out
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -198,17 +199,26 @@ func (c *cli) printServer(s ServerStatus) error {
 	}
 	w := table{header: []string{"PID", "STATE", "FOR", "CALLS", "SINCE"}, colour: stateColours}
 	for _, k := range s.Workers {
-		w.rows = append(w.rows, []string{fmt.Sprint(k.PID), k.State, firstOf(k.Key, "everyone"), fmt.Sprint(k.Calls), since(now, k.Since)})
+		w.rows = append(w.rows, []string{fmt.Sprint(k.PID), k.State, cmp.Or(k.Key, "everyone"), fmt.Sprint(k.Calls), since(now, k.Since)})
 	}
 	fmt.Fprintln(c.stdout)
 	return w.print(c.stdout)
 }
 
-func firstOf(a, b string) string {
-	if a != "" {
-		return a
+// since renders how long ago t was, in the two largest units: 3s, 4m10s, 2h5m, 3d4h.
+func since(now, t time.Time) string {
+	d := now.Sub(t).Round(time.Second)
+	switch {
+	case t.IsZero():
+		return "-"
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", int(max(d, 0).Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%dm%ds", int(d.Minutes()), int(d.Seconds())%60)
+	case d < 24*time.Hour:
+		return fmt.Sprintf("%dh%dm", int(d.Hours()), int(d.Minutes())%60)
 	}
-	return b
+	return fmt.Sprintf("%dd%dh", int(d.Hours())/24, int(d.Hours())%24)
 }
 
 // stateColours are the SGR codes of the states, used on a terminal only (and never with NO_COLOR, no-color.org).
