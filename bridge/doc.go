@@ -48,5 +48,5 @@
 // Workers are owned by whoever implements Workers.
 //
 // What this package does not do: it starts and stops no process, knows no user,
-// checks no token, Origin or Host, and decodes no result.
+// checks no token, Origin or Host, and decodes no result but lists of tools.
 package bridge
