@@ -97,7 +97,8 @@ func FuzzEnvelope(f *testing.F) {
 func FuzzBack(f *testing.F) {
 	f.Add([]byte(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","arguments":{"b":[1]},"_meta":{"progressToken":1,"x":2}}}`), uint8(0))
 	f.Add([]byte("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/list\",\n\"params\":{}}"), uint8(1))
-	f.Add([]byte(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"inputResponses":{},"_meta":{"`+metaLevel+`":"info"},"requestState":"s"}}`), uint8(2))
+	f.Add([]byte(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"inputResponses":{},"_meta":{"`+metaLevel+`":"info","`+metaCaps+`":{}},"requestState":"s"}}`), uint8(2))
+	f.Add([]byte(`{"jsonrpc":"2.0","id":0,"method":"tools/call","params":{"_meta":{"`+metaLevel+`":"","`+metaCaps+`":{}}}}`), uint8(3))
 	f.Add([]byte(`{"jsonrpc":"2.0","id":1,"method":"ping"}`), uint8(3))
 	f.Fuzz(func(t *testing.T, b []byte, mode uint8) {
 		var e envelope
@@ -108,8 +109,11 @@ func FuzzBack(f *testing.F) {
 		c := &Conn{s: s}
 		c.modern.Store(mode&1 != 0)
 		call := &Call{method: methodOf(text(e.method.of(b))), body: b, env: &e, Modern: mode&2 != 0}
-		if call.method.name == "" || (call.Modern && !e.meta.isObj(b)) {
-			return
+		if call.method.name == "" || (call.Modern && !e.mCaps.value.isObj(b)) {
+			return // the front lets no such call through
+		}
+		if call.Modern {
+			call.Client.Caps = e.mCaps.value.of(b)
 		}
 		line := c.appendLine(nil, call, 77)
 		if bytes.Count(line, []byte("\n")) != 1 || line[len(line)-1] != '\n' {
