@@ -276,12 +276,16 @@ func (c *Conn) drop(f *frame) {
 func (c *Conn) read() {
 	in := lines{r: c.rwc, pool: &c.s.bufs, limit: c.s.o.Config.Limits.Line}
 	var err error
-	for {
+	for err == nil {
 		var line *buffer
-		if line, err = in.next(); err != nil {
-			break
+		var cut bool
+		switch line, cut, err = in.next(); {
+		case err != nil:
+		case cut:
+			err = c.overlong(line)
+		default:
+			c.receive(line)
 		}
-		c.receive(line)
 	}
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, os.ErrClosed), errors.Is(err, io.ErrClosedPipe):

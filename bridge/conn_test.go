@@ -64,11 +64,13 @@ func TestBadWorkers(t *testing.T) {
 		"null id": {func(id string) string {
 			return `{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"x"}}` + "\n" + answerTo(id)
 		}, ""},
-		"twice":        {func(id string) string { return answerTo(id) + answerTo(id) }, ""},
-		"windows":      {func(id string) string { return strings.ReplaceAll(answerTo(id), "\n", "\r\n") }, ""},
-		"large":        {func(id string) string { return largeTo(id, 1<<20) }, ""},
-		"endless line": {func(string) string { return strings.Repeat("x", 3<<20) }, "line longer than the limit"},
-		"flood":        {func(id string) string { return strings.Repeat(progressTo(id), 5000) + answerTo(id) }, ""},
+		"twice":         {func(id string) string { return answerTo(id) + answerTo(id) }, ""},
+		"windows":       {func(id string) string { return strings.ReplaceAll(answerTo(id), "\n", "\r\n") }, ""},
+		"large":         {func(id string) string { return largeTo(id, 1<<20) }, ""},
+		"long noise":    {func(id string) string { return strings.Repeat("x", 3<<20) + "\n" + answerTo(id) }, ""},
+		"long answer":   {func(id string) string { return largeTo(id, 3<<20) }, "answer is longer than limits.line, 2097152 bytes"},
+		"long, to whom": {func(string) string { return `{"jsonrpc":"2.0","result":"` + strings.Repeat("x", 3<<20) + "\"}\n" }, "line longer than the limit"},
+		"flood":         {func(id string) string { return strings.Repeat(progressTo(id), 5000) + answerTo(id) }, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := DefaultConfig()

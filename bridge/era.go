@@ -199,11 +199,11 @@ func (e *eras) ask(ctx context.Context) (modern, answered bool) {
 	in := lines{r: rwc, pool: e.bufs, limit: e.limit}
 	var env envelope
 	for {
-		got, err := in.next()
+		got, cut, err := in.next()
 		if err != nil {
 			return false, false
 		}
-		if env.scan(got.b) != nil {
+		if cut || env.scan(got.b) != nil {
 			continue
 		}
 		switch env.kind {

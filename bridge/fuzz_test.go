@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"io"
+	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -188,6 +191,171 @@ func FuzzText(f *testing.F) {
 		if len(raw) > 0 && raw[0] == '"' && utf8.ValidString(raw) && json.Unmarshal([]byte(raw), &want) == nil {
 			if got := string(text([]byte(strings.TrimRight(raw, " \t\r\n")))); got != want {
 				t.Fatalf("%s: %q, want %q", raw, got, want)
+			}
+		}
+	})
+}
+
+// dribble gives a text in reads of at most n bytes.
+type dribble struct {
+	rest []byte
+	n    int
+}
+
+func (d *dribble) Read(p []byte) (int, error) {
+	if len(d.rest) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, d.rest[:min(d.n, len(d.rest))])
+	d.rest = d.rest[n:]
+	return n, nil
+}
+
+// FuzzLines: however a worker's output arrives, its lines come out as they
+// are, those above the limit as their two ends. A '~' stands for a long run.
+func FuzzLines(f *testing.F) {
+	f.Add([]byte("a\n\nb\r\n~\n~~~c\nrest"), uint16(1))
+	f.Add([]byte("~~~~~~~~~~~~~~\n~~~~~~~~~~~~~~~\nx\n"), uint16(4096))
+	f.Add([]byte("{\"jsonrpc\":\"2.0\",\"id\":7,\"result\":\"~~~~\"}\n{\"jsonrpc\":\"2.0\",\"result\":\"~~~~\",\"id\":7}\n"), uint16(65535))
+	f.Fuzz(func(t *testing.T, b []byte, chunk uint16) {
+		const limit = 1 << 10
+		b = bytes.ReplaceAll(b, []byte("~"), bytes.Repeat([]byte("0123456789"), 30))
+		in := lines{r: &dribble{b, int(chunk) + 1}, pool: &buffers{}, limit: limit}
+		all := bytes.Split(b, []byte("\n"))
+		for _, want := range all[:len(all)-1] {
+			got, cut, err := in.next()
+			if err == errLine && len(want) > limit*maxSkipped {
+				return
+			}
+			if err != nil || cut != (len(want) > limit) {
+				t.Fatalf("%v, cut %v, of %d bytes", err, cut, len(want))
+			}
+			if cut {
+				want = append(bytes.Clone(want[:keptEnd]), want[len(want)-keptEnd:]...)
+				answerOf(got.b[:keptEnd], got.b[keptEnd:])
+			}
+			if !bytes.Equal(got.b, want) {
+				t.Fatalf("%q, want %q", got.b, want)
+			}
+			in.pool.put(got)
+		}
+		if got, _, err := in.next(); err != io.EOF && err != errLine {
+			t.Fatalf("%v, %v after the end", got, err)
+		}
+	})
+}
+
+// FuzzAnswerOf: the ends of a line say what the whole would: no answer goes to
+// a call that the message does not name.
+func FuzzAnswerOf(f *testing.F) {
+	for _, s := range []string{
+		`{"jsonrpc":"2.0","id":7,"result":"~"}`, `{"result":{"a":"~"},"jsonrpc":"2.0","id":7}`, `{"error":{"message":"~"},"id":7}`,
+		`{"id":7,"method":"a","params":["~"]}`, `{"params":{"x":"~"},"id":7,"method":"a"}`, `{"result":{"s":"~,\"id\":7}"}}`,
+		`{"result":{"s":"~","id":7}}`, `["~",{"id":7}]`, `{ "~":1,"id":7}`, `{"result":"~","id":"7"}`, `{"\u0069d":7,"result":"~"} `,
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, in string) {
+		b := []byte(strings.ReplaceAll(in, "~", strings.Repeat("0123456789", 100)))
+		var e envelope
+		if len(b) < 2*keptEnd || e.scan(b) != nil {
+			return
+		}
+		id, answer := answerOf(b[:keptEnd], b[len(b)-keptEnd:])
+		if own, _ := ownID(b, e.id); answer && e.kind != kindRequest && id != 0 && id != own {
+			t.Fatalf("%q is taken for the answer to %d", b, id)
+		}
+		if !answer && (e.kind == kindResult || e.kind == kindError) {
+			t.Fatalf("%q is not taken for an answer", b)
+		}
+	})
+}
+
+// FuzzEvent: an event carries its message through an event stream, and its id
+// comes back as what it was. What a client makes up is refused or harmless.
+func FuzzEvent(f *testing.F) {
+	f.Add(`{"jsonrpc":"2.0","id":1,"result":{"a":"data: x\u000d"}}`, uint64(3), "c0123456789abcdef-3")
+	f.Add("{\"jsonrpc\":\"2.0\",\r\n\"method\":\"a\"}", uint64(1)<<63, "s0123456789abcdef-18446744073709551616")
+	f.Add(`{"jsonrpc":"2.0","method":"notifications/message","params":{"data":"\u2028"}}`, uint64(0), "-")
+	f.Fuzz(func(t *testing.T, message string, seq uint64, made string) {
+		if name, _, ok := parseEvent(made); ok && (len(name) != 17 || !strings.HasPrefix(made, name+"-")) {
+			t.Fatalf("%q names the stream %q", made, name)
+		}
+		b := []byte(message)
+		var e envelope
+		if e.scan(b) != nil {
+			return
+		}
+		if e.broken {
+			flatten(b)
+		}
+		k := &track{name: "c0123456789abcdef", next: seq}
+		var p pieces
+		p.add(b)
+		event := string(k.word(&p))
+		var data, id []string
+		for _, line := range strings.FieldsFunc(event, func(r rune) bool { return r == '\n' || r == '\r' }) {
+			field, value, _ := strings.Cut(line, ": ")
+			switch field {
+			case "data":
+				data = append(data, value)
+			case "id":
+				id = append(id, value)
+			case "event":
+			default:
+				t.Fatalf("a line of its own: %q", line)
+			}
+		}
+		if len(data) != 1 || data[0] != string(b) || len(id) != 1 || strings.Count(event, "\n\n") != 1 || !strings.HasSuffix(event, "\n\n") {
+			t.Fatalf("%q became %q", message, event)
+		}
+		if name, n, ok := parseEvent(id[0]); !ok || name != k.name || n != seq {
+			t.Fatalf("%q came back as %q, %d", id[0], name, n)
+		}
+	})
+}
+
+// FuzzParam: a header that passes says what the argument says.
+func FuzzParam(f *testing.F) {
+	for _, s := range [][2]string{{"eu", `"eu"`}, {"42.0", `42`}, {"0x2ap0", `42`}, {"0x_2ap0", `42`}, {"+42", `42`}, {"true", `true`}, {"=?base64?w6k=?=", `"\u00e9"`}, {"9007199254740993", `9007199254740992`}, {"null", `null`}, {"1e400", `1e400`}, {"inf", `1e999`}} {
+		f.Add(s[0], s[1])
+	}
+	f.Fuzz(func(t *testing.T, header, raw string) {
+		raw = strings.TrimRight(raw, " \t\r\n")
+		args := []byte(`{"o":{"r":` + raw + `}}`)
+		var want struct{ O struct{ R any } }
+		if s := (scanner{b: []byte(raw)}); !s.value() || !s.end() || json.Unmarshal(args, &want) != nil && !json.Valid(args) {
+			return
+		}
+		h := http.Header{"Mcp-Param-R": {header}}
+		for _, kind := range []string{"string", "integer", "boolean"} {
+			p := param{header: "Mcp-Param-R", path: []string{"o", "r"}, kind: kind}
+			f := p.check(h, args, span{0, len(args)})
+			if none := p.check(nil, args, span{0, len(args)}); (none == nil) != (want.O.R == nil && raw[0] == 'n') {
+				t.Fatalf("%s without a header: %v", raw, none)
+			}
+			if f != nil {
+				continue
+			}
+			got, _ := decodeHeader(header)
+			switch v := want.O.R.(type) {
+			case string:
+				if got != v {
+					t.Fatalf("%q passes for %q", header, v)
+				}
+			case bool:
+				if got != strconv.FormatBool(v) {
+					t.Fatalf("%q passes for %v", header, v)
+				}
+			case float64:
+				var n float64
+				if json.Unmarshal([]byte(got), &n) != nil || n != v {
+					t.Fatalf("%q passes for %v", header, v)
+				}
+			default:
+				if got != raw {
+					t.Fatalf("%q passes for %s", header, raw)
+				}
 			}
 		}
 	})

@@ -6,13 +6,15 @@ import (
 	"io"
 )
 
-// errLine ends a connection whose worker wrote a line above the limit: what
-// follows cannot be trusted to start at a message.
+// errLine ends a connection whose worker wrote a line above the limit that
+// tells of no call, or that does not end.
 var errLine = errors.New("the server wrote a line longer than the limit")
 
 const (
 	readSize   = 64 << 10 // one pipe's worth
 	handedOver = 32 << 10 // a line at least this long keeps the reader's buffer
+	keptEnd    = 256      // of either end of a line above the limit
+	maxSkipped = 128      // times the limit, of one line
 )
 
 // lines cuts a worker's output into lines. Short ones are copied out, a long
@@ -26,8 +28,9 @@ type lines struct {
 	seen  int // searched for a line break up to here
 }
 
-// next returns the next line without its end. The caller owns the buffer.
-func (l *lines) next() (*buffer, error) {
+// next returns the next line without its end, or, cut, the first and the last
+// keptEnd bytes of one above the limit. The caller owns the buffer.
+func (l *lines) next() (line *buffer, cut bool, err error) {
 	if l.cur == nil {
 		l.cur = &buffer{b: make([]byte, 0, readSize)}
 	}
@@ -35,18 +38,49 @@ func (l *lines) next() (*buffer, error) {
 		if i := bytes.IndexByte(l.cur.b[l.seen:], '\n'); i >= 0 {
 			end := l.seen + i
 			l.seen = end + 1
-			line := l.take(end)
+			if cut = end-l.start > l.limit; cut {
+				line = l.pool.get()
+				line.b = append(line.b, l.cur.b[l.start:l.start+keptEnd]...)
+				line.b = append(line.b, l.cur.b[end-keptEnd:end]...)
+			} else {
+				line = l.take(end)
+			}
 			l.start = l.seen
-			return line, nil
+			return line, cut, nil
 		}
 		l.seen = len(l.cur.b)
 		if l.seen-l.start > l.limit {
-			return nil, errLine
+			line, err = l.skip()
+			return line, true, err
 		}
+		if err := l.read(); err != nil {
+			return nil, false, err
+		}
+	}
+}
+
+// skip reads to the end of a line above the limit.
+func (l *lines) skip() (*buffer, error) {
+	line := l.pool.get()
+	line.b = append(line.b, l.cur.b[l.start:l.start+keptEnd]...)
+	large := l.cur.b
+	l.cur = &buffer{b: append(make([]byte, 0, readSize), large[len(large)-keptEnd:]...)}
+	for n := len(large) - l.start; n <= l.limit*maxSkipped; {
+		l.start, l.seen = 0, keptEnd
 		if err := l.read(); err != nil {
 			return nil, err
 		}
+		b := l.cur.b
+		if i := bytes.IndexByte(b[keptEnd:], '\n'); i >= 0 {
+			line.b = append(line.b, b[i:i+keptEnd]...)
+			l.start = i + keptEnd + 1
+			l.seen = l.start
+			return line, nil
+		}
+		n += len(b) - keptEnd
+		l.cur.b = append(b[:0], b[len(b)-keptEnd:]...)
 	}
+	return nil, errLine
 }
 
 // take returns cur[start:end] in a buffer of its own.

@@ -52,6 +52,10 @@ func same(kind, header string, raw []byte) bool {
 	case raw[0] == '"':
 		return header == string(text(raw))
 	case kind == "integer":
+		n := scanner{b: []byte(header)}
+		if !n.number() || !n.end() { // ParseFloat reads more than JSON's numbers
+			return false
+		}
 		a, err := strconv.ParseFloat(header, 64)
 		b, err2 := strconv.ParseFloat(string(raw), 64)
 		return err == nil && err2 == nil && a == b && math.Abs(a) < 1<<53

@@ -17,7 +17,7 @@ const (
 	frameNote     frameKind = iota // a notification of the worker for this call
 	frameQuestion                  // a request of the worker, to be answered by the client
 	frameFinal                     // the response
-	frameDead                      // the connection ended; err says why
+	frameDead                      // there will be no response; err says why
 )
 
 // frame is one thing the reader hands to a waiting call. line is owned by the receiver.
@@ -124,7 +124,7 @@ func (p *pending) remove(w *waiter) {
 }
 
 // deliver sends f to the call with this id and reports whether it was taken.
-// A final frame ends the call: a second answer to the same id finds nobody.
+// A response, or that there is none, ends the call: a second answer to the same id finds nobody.
 func (p *pending) deliver(id uint64, f *frame) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -132,7 +132,7 @@ func (p *pending) deliver(id uint64, f *frame) bool {
 	if w == nil {
 		return false
 	}
-	if f.kind == frameFinal {
+	if f.kind == frameFinal || f.kind == frameDead {
 		delete(p.calls, id)
 		w.frames <- f // the reader is the only sender and always leaves one place
 		return true
