@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// resumable tells whether the client knows what to do with event ids and an
+// primed tells whether the client knows what to do with event ids and an
 // event without data. Clients of older revisions choke on the latter.
 func (x *exchange) primed() bool {
 	return x.legacy.x != nil && x.legacy.session.version >= "2025-11-25"
