@@ -51,7 +51,13 @@ type system interface {
 // measurement is one look at the processes of the machine.
 type measurement struct {
 	orphans int
-	memory  map[int]int64 // resident bytes by process group
+	groups  map[int]usage // by process group
+}
+
+// usage is what the processes of a group use.
+type usage struct {
+	memory int64         // bytes resident
+	cpu    time.Duration // used so far, also by those that have ended and been waited for
 }
 
 func (o Options) withDefaults() Options {

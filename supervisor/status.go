@@ -52,7 +52,11 @@ type WorkerStatus struct {
 	Calls  uint64 // calls it was given
 	Active int    // calls that are on it now
 	Since  time.Time
-	Memory int64 // bytes resident, of its whole process group; 0 where that cannot be measured
+
+	// Memory is in bytes resident and CPU what has been used so far, both of its whole process
+	// group; 0 where that cannot be measured.
+	Memory int64
+	CPU    time.Duration
 }
 
 // census counts the workers of a server by what they are doing.
@@ -132,7 +136,7 @@ func (s *server[C]) census() (n census) {
 }
 
 // status is measured by the owner.
-func (s *server[C]) status(memory map[int]int64) ServerStatus {
+func (s *server[C]) status(groups map[int]usage) ServerStatus {
 	st := ServerStatus{
 		Name: s.name, State: s.seen, Reason: s.why, Since: s.seenSince,
 		Restarts: s.restarts.all, RestartsHour: s.restarts.lastHour(time.Now()),
@@ -144,7 +148,7 @@ func (s *server[C]) status(memory map[int]int64) ServerStatus {
 	for _, w := range s.workers {
 		ws := WorkerStatus{PID: w.processID(), State: StateStopping, Key: w.key, Since: w.since}
 		ws.Calls, ws.Active = s.pool.load(w)
-		ws.Memory = memory[ws.PID]
+		ws.Memory, ws.CPU = groups[ws.PID].memory, groups[ws.PID].cpu
 		switch w.state {
 		case starting:
 			ws.State = StateStarting

@@ -123,7 +123,7 @@ func (s *Supervisor[C]) Snapshot() Snapshot {
 	snap := Snapshot{Orphans: m.orphans}
 	for _, srv := range s.all() {
 		got := make(chan ServerStatus, 1)
-		if srv.ask(context.Background(), func() { got <- srv.status(m.memory) }) == nil {
+		if srv.ask(context.Background(), func() { got <- srv.status(m.groups) }) == nil {
 			snap.Servers = append(snap.Servers, <-got)
 		}
 	}

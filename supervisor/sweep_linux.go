@@ -124,16 +124,17 @@ func (h *host) clean() (killed int, unsure bool) {
 	return killed, len(strays)+len(doomed)+len(h.left) > 0
 }
 
-// measure counts the orphans and the memory of the groups.
+// measure counts the orphans and what the groups use.
 func (h *host) measure() measurement {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	m := measurement{memory: make(map[int]int64)}
+	m := measurement{groups: make(map[int]usage)}
 	for _, p := range processes() {
 		if h.classify(p) == orphan && !p.zombie {
 			m.orphans++
 		}
-		m.memory[p.group] += p.resident
+		u := m.groups[p.group]
+		m.groups[p.group] = usage{memory: u.memory + p.resident, cpu: u.cpu + p.cpu}
 	}
 	return m
 }
@@ -201,7 +202,11 @@ type proc struct {
 	zombie                      bool
 	start                       uint64 // in ticks since boot: with the pid, unique
 	resident                    int64  // bytes
+	cpu                         time.Duration
 }
+
+// tick is the unit of the times in proc_pid_stat(5): USER_HZ, 100 on every system that Go runs on.
+const tick = time.Second / 100
 
 // processes reads the process table.
 func processes() (list []proc) {
@@ -248,6 +253,7 @@ func parseStat(pid int, stat []byte) (p proc, ok bool) {
 		pid: pid, zombie: f[0] == "Z" || f[0] == "X",
 		parent: int(number(4)), group: int(number(5)), session: int(number(6)),
 		start: uint64(number(22)), resident: number(24) * int64(os.Getpagesize()),
+		cpu: time.Duration(number(14)+number(15)+number(16)+number(17)) * tick, // its own and that of its children, user and system
 	}
 	return p, ok
 }

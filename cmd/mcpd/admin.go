@@ -76,7 +76,10 @@ func readAdmin(r *http.Request, v any) error {
 	return nil
 }
 
-func (d *daemon) adminStatus(http.ResponseWriter, *http.Request) (any, error) {
+func (d *daemon) adminStatus(_ http.ResponseWriter, r *http.Request) (any, error) {
+	if name := r.URL.Query().Get("server"); name != "" {
+		return d.statusOf(name)
+	}
 	return d.status(), nil
 }
 
@@ -98,6 +101,10 @@ type logLine struct {
 	Time   time.Time `json:"time"`
 	Worker int       `json:"worker"`
 	Text   string    `json:"text"`
+}
+
+func (l logLine) String() string {
+	return fmt.Sprintf("%s [%d] %s", l.Time.Local().Format("2006-01-02 15:04:05.000"), l.Worker, l.Text)
 }
 
 func (d *daemon) adminLogs(w http.ResponseWriter, r *http.Request) (any, error) {
@@ -149,13 +156,11 @@ func (d *daemon) adminPower(_ http.ResponseWriter, r *http.Request) (any, error)
 	if err := do(r.Context(), name); err != nil {
 		return nil, err
 	}
-	st := d.status()
-	for _, s := range st.Servers {
-		if s.Name == name {
-			return s, nil
-		}
+	st, err := d.statusOf(name)
+	if err != nil {
+		return nil, err
 	}
-	return nil, d.noServer(name)
+	return st.Servers[0], nil
 }
 
 func (d *daemon) noServer(name string) error {

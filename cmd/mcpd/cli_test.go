@@ -68,12 +68,12 @@ func TestCommandLine(t *testing.T) {
 func TestTableAlignsAndHasNoColourInAFile(t *testing.T) {
 	now := time.Now()
 	var out bytes.Buffer
-	c := &cli{stdout: &out}
+	c := &cli{}
 	next := now.Add(90 * time.Second)
-	err := c.printStatus(Status{Servers: []ServerStatus{
+	err := c.printStatus(&out, terminalOf(&out), Status{Servers: []ServerStatus{
 		{Name: "a", State: "ready", Max: 4, Since: now, URL: "http://localhost/a/mcp"},
 		{Name: "longer-name", State: "backoff", Max: 4, Since: now, URL: "http://localhost/longer-name/mcp", Reason: "exited with code 1", NextTry: &next},
-	}})
+	}}, Status{})
 	if err != nil {
 		t.Fatal(err)
 	}

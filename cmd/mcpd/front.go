@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/mcpd/mcpd/bridge"
 	"github.com/mcpd/mcpd/idp"
@@ -107,8 +108,12 @@ func principalID(r *http.Request) string {
 	return p.ID
 }
 
-// observe adds what the bridge knows of a call to the request's access record.
-func (d *daemon) observe(c bridge.CallRecord) {
+// observe counts a call, and adds what the bridge knows of it to the request's access record.
+func (d *daemon) observe(h *health, c bridge.CallRecord) {
+	switch c.Method {
+	case "tools/call", "prompts/get", "resources/read", "completion/complete": // what a worker has to work for
+		h.record(time.Now(), c.Duration, c.Code != 0)
+	}
 	status := "ok"
 	if c.Code != 0 {
 		status = strconv.Itoa(c.Code)

@@ -137,7 +137,7 @@ func (c *cli) printLogs(body io.Reader) error {
 		case err != nil:
 			return fmt.Errorf("cannot read the log: %w", err)
 		}
-		if _, err := fmt.Fprintf(c.stdout, "%s [%d] %s\n", l.Time.Local().Format("2006-01-02 15:04:05.000"), l.Worker, l.Text); err != nil {
+		if _, err := fmt.Fprintln(c.stdout, l); err != nil {
 			return err
 		}
 	}

@@ -35,8 +35,12 @@ func peerMain(args []string) int {
 	fork := fs.Bool("fork", false, "start a child that ignores the end of input and SIGTERM, in the same process group")
 	noise := fs.Bool("noise", false, "write lines to stdout that are not JSON")
 	delay := fs.Duration("delay", 0, "wait this long before reading the first line")
+	say := fs.String("say", "", "write this to stderr")
 	if err := fs.Parse(args); err != nil {
 		return 2
+	}
+	if *say != "" {
+		fmt.Fprintln(os.Stderr, *say)
 	}
 	if *crash != "" {
 		fmt.Fprintln(os.Stderr, *crash)

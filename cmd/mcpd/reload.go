@@ -1,10 +1,8 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -89,65 +87,3 @@ func (d *daemon) forget(w *world) {
 
 // serverField is the log field every room names a server by.
 func serverField(name string) zap.Field { return zap.String("server", name) }
-
-// status measures now; nothing in it is remembered.
-func (d *daemon) status() Status {
-	w := d.world.Load()
-	st := Status{
-		Version: readBuild().Version, PID: pid(), Since: d.started, Config: d.configFile, Domain: w.cfg.Domain, Auth: "none",
-		Listen: ListenStatus{HTTP: d.listener.Addr().String(), Admin: d.socket}, LastReload: d.lastReload.Load(), Servers: []ServerStatus{},
-	}
-	if d.issuer != nil {
-		st.Issuer, st.Auth = d.issuerURL, "oauth"
-	}
-	snap := d.supervisor.Snapshot()
-	st.Orphans = snap.Orphans
-	people := d.peopleByID()
-	for _, s := range snap.Servers {
-		t := w.tenants[s.Name]
-		if t == nil {
-			continue // removed, and still draining
-		}
-		st.Servers = append(st.Servers, serverStatus(t, s, people))
-	}
-	slices.SortFunc(st.Servers, func(a, b ServerStatus) int {
-		if a.Name < b.Name {
-			return -1
-		}
-		return 1
-	})
-	return st
-}
-
-func serverStatus(t *tenant, s supervisor.ServerStatus, people map[string]string) ServerStatus {
-	stats := t.bridge.Stats()
-	out := ServerStatus{
-		Name: s.Name, URL: t.url, State: string(s.State), Reason: s.Reason, Since: s.Since, Restarts: s.Restarts, RestartsHour: s.RestartsHour,
-		Calls: s.Calls, Queue: s.Queue, Busy: s.Busy, Max: s.Max, Parked: stats.Parked, Streams: stats.Streams, Workers: []WorkerStatus{},
-	}
-	if !s.NextTry.IsZero() {
-		out.NextTry = &s.NextTry
-	}
-	for _, k := range s.Workers {
-		out.Workers = append(out.Workers, WorkerStatus{PID: k.PID, State: string(k.State), Key: cmp.Or(people[bridge.Owner(k.Key)], k.Key), Calls: k.Calls, Since: k.Since})
-	}
-	return out
-}
-
-// peopleByID names the users that worker keys stand for. Status is for a person; when the store cannot say, the id must do.
-func (d *daemon) peopleByID() map[string]string {
-	names := map[string]string{}
-	if d.issuer == nil {
-		return names
-	}
-	ctx, cancel := context.WithTimeout(d.closing, 2*time.Second)
-	defer cancel()
-	users, err := d.issuer.Users(ctx)
-	if err != nil {
-		d.log.Warn("cannot list users for the status", zap.Error(err))
-	}
-	for _, u := range users {
-		names[u.ID] = u.Name
-	}
-	return names
-}

@@ -4,68 +4,88 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"io"
-	"os"
+	"reflect"
+	"slices"
 	"strings"
 	"time"
 
-	"github.com/spf13/cobra"
-	"golang.org/x/term"
+	"go.uber.org/zap"
+
+	"github.com/mcpd/mcpd/bridge"
+	"github.com/mcpd/mcpd/supervisor"
 )
 
-// Status is what `mcpd status --json` prints. The names are a promise: members are added, never renamed or removed.
+// Status is what `mcpd status --json` prints. The names are a promise: members are added, never renamed
+// or removed. What help says of a member is in the command's help.
 type Status struct {
-	Version    string         `json:"version"`
-	PID        int            `json:"pid"`
-	Since      time.Time      `json:"since"`
-	Config     string         `json:"config"` // the configuration file's path
-	Domain     string         `json:"domain"`
-	Issuer     string         `json:"issuer"` // "" when auth.mode = "none"
-	Auth       string         `json:"auth"`   // "oauth" or "none"
+	Version    string         `json:"version" help:"of mcpd"`
+	PID        int            `json:"pid" help:"of mcpd"`
+	Since      time.Time      `json:"since" help:"when mcpd was started"`
+	Config     string         `json:"config" help:"path of the configuration file"`
+	Domain     string         `json:"domain" help:"below which the servers live"`
+	Issuer     string         `json:"issuer" help:"URL; empty with auth \"none\""`
+	Auth       string         `json:"auth" help:"oauth or none"`
 	Listen     ListenStatus   `json:"listen"`
-	LastReload *ReloadStatus  `json:"last_reload,omitempty"`
-	Servers    []ServerStatus `json:"servers"` // by name
-	Orphans    int            `json:"orphans"` // processes below mcpd that belong to no worker; measured
+	LastReload *ReloadStatus  `json:"last_reload,omitempty" help:"absent before the first"`
+	Servers    []ServerStatus `json:"servers" help:"by name"`
+	Orphans    int            `json:"orphans" help:"processes that a worker left behind and that still live, counted now; -1 where that cannot be"`
 }
 
-// ListenStatus has the addresses as they really are, a port 0 replaced by the one the system gave.
+// ListenStatus has the addresses as they really are.
 type ListenStatus struct {
-	HTTP  string `json:"http"`
-	Admin string `json:"admin"`
+	HTTP  string `json:"http" help:"address, a port 0 replaced by the real one"`
+	Admin string `json:"admin" help:"path of the socket the commands use"`
 }
 
-// ReloadStatus tells how the last reload ended; Error is "" when it was applied.
+// ReloadStatus tells how the last reload ended.
 type ReloadStatus struct {
-	Time  time.Time `json:"time"`
-	Error string    `json:"error,omitempty"`
+	Time  time.Time `json:"time" help:"when it ended"`
+	Error string    `json:"error,omitempty" help:"why nothing was changed; absent when it was applied"`
 }
 
-// ServerStatus is one server. State is one of ready, starting, idle, backoff, failed, stopping, disabled.
+// ServerStatus is one server.
 type ServerStatus struct {
 	Name         string         `json:"name"`
-	URL          string         `json:"url"`
-	State        string         `json:"state"`
-	Reason       string         `json:"reason,omitempty"`
-	Since        time.Time      `json:"since"`
-	NextTry      *time.Time     `json:"next_try,omitempty"`
-	Restarts     int            `json:"restarts"`
-	RestartsHour int            `json:"restarts_hour"`
-	Calls        uint64         `json:"calls"`
-	Queue        int            `json:"queue"`
-	Busy         int            `json:"busy"`
-	Max          int            `json:"max"`
-	Parked       int            `json:"parked"`  // calls that wait for a person's answer
-	Streams      int            `json:"streams"` // open event streams
+	URL          string         `json:"url" help:"what clients are given"`
+	State        string         `json:"state" help:"ready, starting, idle (starts at the next call), backoff, failed, stopping, disabled"`
+	Reason       string         `json:"reason,omitempty" help:"why, for a person"`
+	Since        time.Time      `json:"since" help:"in this state"`
+	NextTry      *time.Time     `json:"next_try,omitempty" help:"in backoff: when the next start is possible"`
+	Restarts     int            `json:"restarts" help:"workers started in place of one that ended by itself"`
+	RestartsHour int            `json:"restarts_hour" help:"those of the last hour"`
+	Calls        uint64         `json:"calls" help:"tools/call and the like that clients made since mcpd started"`
+	Errors       uint64         `json:"errors" help:"those answered with an error of the protocol"`
+	Window       WindowStatus   `json:"window" help:"the calls of the last minutes"`
+	Queue        int            `json:"queue" help:"calls that wait for a worker"`
+	Busy         int            `json:"busy" help:"workers with at least one call"`
+	Idle         int            `json:"idle" help:"workers that are ready and have none"`
+	Max          int            `json:"max" help:"most workers it may have"`
+	Parked       int            `json:"parked" help:"calls that wait for a person's answer"`
+	Streams      int            `json:"streams" help:"open event streams"`
+	Memory       int64          `json:"memory" help:"bytes resident, of all its processes"`
 	Workers      []WorkerStatus `json:"workers"`
+	Stderr       []logLine      `json:"stderr,omitempty" help:"the last lines its workers wrote, secrets masked; only in status SERVER"`
 }
 
-// WorkerStatus is one process. Key names whom it serves: a user, or "" where all share it.
+// WindowStatus is how calls went lately. Times are at most an eighth too high.
+type WindowStatus struct {
+	Seconds int     `json:"seconds" help:"how far back it looks"`
+	Calls   uint64  `json:"calls"`
+	Errors  uint64  `json:"errors"`
+	P50     float64 `json:"p50_ms" help:"half of the calls took no longer, in milliseconds"`
+	P99     float64 `json:"p99_ms" help:"99 of 100 took no longer"`
+}
+
+// WorkerStatus is one process with what it has started.
 type WorkerStatus struct {
-	PID   int       `json:"pid"`
-	State string    `json:"state"`
-	Key   string    `json:"key"`
-	Calls uint64    `json:"calls"`
-	Since time.Time `json:"since"`
+	PID    int       `json:"pid"`
+	State  string    `json:"state" help:"starting, ready, stopping"`
+	Key    string    `json:"key" help:"the user it serves; empty where all share it"`
+	Calls  uint64    `json:"calls" help:"calls it was given"`
+	Active int       `json:"active" help:"calls that are on it"`
+	Memory int64     `json:"memory" help:"bytes resident, of its process group; 0 where that cannot be measured"`
+	CPU    float64   `json:"cpu_seconds" help:"used so far, likewise"`
+	Since  time.Time `json:"since" help:"in this state"`
 }
 
 // healthy tells whether a server serves, or would if it were asked.
@@ -73,211 +93,108 @@ func (s ServerStatus) healthy() bool {
 	return s.State != "failed" && s.State != "backoff"
 }
 
-func (c *cli) statusCommand() *cobra.Command {
-	var asJSON, watch bool
-	cmd := &cobra.Command{
-		Use: "status [SERVER]", Short: "the health table; exit code 1 when a server that should serve does not", Args: between(0, 1),
-		ValidArgsFunction: c.completeServers,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			admin, err := c.admin()
-			if err != nil {
-				return err
+// statusMembers lists the members of a type as a path and what help says of each, one per line.
+func statusMembers(b *strings.Builder, t reflect.Type, at string) {
+	for f := range t.Fields() {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		in := f.Type
+		for in.Kind() == reflect.Pointer || in.Kind() == reflect.Slice {
+			if in.Kind() == reflect.Slice {
+				name += "[]"
 			}
-			for {
-				st, err := c.fetchStatus(cmd.Context(), admin, args)
-				if err != nil {
-					return err
-				}
-				if watch && isTerminal(c.stdout) {
-					fmt.Fprint(c.stdout, "\x1b[H\x1b[2J")
-				}
-				switch {
-				case asJSON:
-					err = printJSON(c.stdout, st)
-				case len(args) == 1:
-					err = c.printServer(st.Servers[0])
-				default:
-					err = c.printStatus(st)
-				}
-				if err != nil || !watch {
-					return firstError(err, unhealthy(st))
-				}
-				select {
-				case <-cmd.Context().Done():
-					return nil
-				case <-time.After(2 * time.Second):
-				}
-			}
-		},
-	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	cmd.Flags().BoolVar(&watch, "watch", false, "print it again every two seconds")
-	return cmd
-}
-
-func firstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
+			in = in.Elem()
+		}
+		if help := f.Tag.Get("help"); help != "" {
+			fmt.Fprintf(b, "  %-32s %s\n", at+name, help)
+		} else if in.Kind() != reflect.Struct {
+			fmt.Fprintf(b, "  %s\n", at+name)
+		}
+		if in.Kind() == reflect.Struct && in != reflect.TypeFor[time.Time]() {
+			statusMembers(b, in, at+name+".")
 		}
 	}
-	return nil
 }
 
-func unhealthy(st Status) error {
-	for _, s := range st.Servers {
-		if !s.healthy() {
-			return silentError{}
+// status measures now; nothing in it is remembered.
+func (d *daemon) status() Status {
+	w := d.world.Load()
+	st := Status{
+		Version: readBuild().Version, PID: pid(), Since: d.started, Config: d.configFile, Domain: w.cfg.Domain, Auth: "none",
+		Listen: ListenStatus{HTTP: d.listener.Addr().String(), Admin: d.socket}, LastReload: d.lastReload.Load(), Servers: []ServerStatus{},
+	}
+	if d.issuer != nil {
+		st.Issuer, st.Auth = d.issuerURL, "oauth"
+	}
+	snap := d.supervisor.Snapshot()
+	st.Orphans = snap.Orphans
+	people := d.peopleByID()
+	for _, s := range snap.Servers {
+		t := w.tenants[s.Name]
+		if t == nil {
+			continue // removed, and still draining
+		}
+		st.Servers = append(st.Servers, serverStatus(t, s, people))
+	}
+	slices.SortFunc(st.Servers, func(a, b ServerStatus) int { return cmp.Compare(a.Name, b.Name) })
+	return st
+}
+
+// stderrLines is how many lines of a server's standard error its own status shows.
+const stderrLines = 10
+
+// statusOf is the status with one server only, in full.
+func (d *daemon) statusOf(name string) (Status, error) {
+	st := d.status()
+	i, ok := slices.BinarySearchFunc(st.Servers, name, func(s ServerStatus, name string) int { return cmp.Compare(s.Name, name) })
+	if !ok {
+		return st, d.noServer(name)
+	}
+	st.Servers = st.Servers[i : i+1]
+	if logs, ok := d.supervisor.Logs(name); ok {
+		for _, l := range logs.Tail(stderrLines) {
+			st.Servers[0].Stderr = append(st.Servers[0].Stderr, logLine{l.Time, l.Worker, l.Text})
 		}
 	}
-	return nil
+	return st, nil
 }
 
-// fetchStatus asks the daemon; with a server's name in args it keeps only that one.
-func (c *cli) fetchStatus(ctx context.Context, admin *adminClient, args []string) (Status, error) {
-	var st Status
-	if err := admin.get(ctx, "/v1/status", &st); err != nil || len(args) == 0 {
-		return st, err
+func serverStatus(t *tenant, s supervisor.ServerStatus, people map[string]string) ServerStatus {
+	stats := t.bridge.Stats()
+	out := ServerStatus{
+		Name: s.Name, URL: t.url, State: string(s.State), Reason: s.Reason, Since: s.Since, Restarts: s.Restarts, RestartsHour: s.RestartsHour,
+		Window: t.health.window(time.Now()), Queue: s.Queue, Busy: s.Busy, Max: s.Max, Parked: stats.Parked, Streams: stats.Streams, Workers: []WorkerStatus{},
 	}
-	var names []string
-	for _, s := range st.Servers {
-		if s.Name == args[0] {
-			st.Servers = []ServerStatus{s}
-			return st, nil
-		}
-		names = append(names, s.Name)
+	out.Calls, out.Errors = t.health.counts()
+	if !s.NextTry.IsZero() {
+		out.NextTry = &s.NextTry
 	}
-	if near := closest(args[0], names); near != "" {
-		return st, fmt.Errorf("there is no server %q; did you mean %q?", args[0], near)
-	}
-	return st, fmt.Errorf("there is no server %q; there are %s", args[0], strings.Join(names, ", "))
-}
-
-func (c *cli) printStatus(st Status) error {
-	now := time.Now()
-	t := table{header: []string{"SERVER", "STATE", "WORKERS", "CALLS", "RESTARTS", "SINCE", "URL", "WHY"}, colour: stateColours}
-	for _, s := range st.Servers {
-		t.rows = append(t.rows, []string{
-			s.Name, s.State, fmt.Sprintf("%d/%d", s.Busy, s.Max), fmt.Sprint(s.Calls), fmt.Sprint(s.Restarts), since(now, s.Since), s.URL, s.why(now),
-		})
-	}
-	if err := t.print(c.stdout); err != nil {
-		return err
-	}
-	issuer := st.Issuer
-	if issuer == "" {
-		issuer = "none (auth.mode = \"none\")"
-	}
-	if _, err := fmt.Fprintf(c.stdout, "\nmcpd %s, pid %d, up %s; listening on %s; issuer %s; orphans %d\n",
-		st.Version, st.PID, since(now, st.Since), st.Listen.HTTP, issuer, st.Orphans); err != nil {
-		return err
-	}
-	if r := st.LastReload; r != nil && r.Error != "" {
-		_, err := fmt.Fprintf(c.stdout, "last reload, %s ago, changed nothing:\n%s\n", since(now, r.Time), r.Error)
-		return err
-	}
-	return nil
-}
-
-// why is the reason of the state and, in back-off, when the next try is.
-func (s ServerStatus) why(now time.Time) string {
-	if s.NextTry == nil || !s.NextTry.After(now) || strings.Contains(s.Reason, "next try") {
-		return s.Reason
-	}
-	return fmt.Sprintf("%s; next try in %s", s.Reason, s.NextTry.Sub(now).Round(time.Second))
-}
-
-// printServer is the long view of one server.
-func (c *cli) printServer(s ServerStatus) error {
-	now := time.Now()
-	t := table{colour: stateColours}
-	t.rows = [][]string{{"server", s.Name}, {"url", s.URL}, {"state", s.State}, {"why", s.why(now)}, {"since", s.Since.Local().Format(time.DateTime) + " (" + since(now, s.Since) + ")"},
-		{"calls", fmt.Sprint(s.Calls)}, {"restarts", fmt.Sprintf("%d (%d in the last hour)", s.Restarts, s.RestartsHour)},
-		{"busy", fmt.Sprintf("%d of at most %d workers; %d calls wait for one, %d for a person's answer", s.Busy, s.Max, s.Queue, s.Parked)}}
-	if err := t.print(c.stdout); err != nil || len(s.Workers) == 0 {
-		return err
-	}
-	w := table{header: []string{"PID", "STATE", "FOR", "CALLS", "SINCE"}, colour: stateColours}
 	for _, k := range s.Workers {
-		w.rows = append(w.rows, []string{fmt.Sprint(k.PID), k.State, cmp.Or(k.Key, "everyone"), fmt.Sprint(k.Calls), since(now, k.Since)})
-	}
-	fmt.Fprintln(c.stdout)
-	return w.print(c.stdout)
-}
-
-// since renders how long ago t was, in the two largest units: 3s, 4m10s, 2h5m, 3d4h.
-func since(now, t time.Time) string {
-	d := now.Sub(t).Round(time.Second)
-	switch {
-	case t.IsZero():
-		return "-"
-	case d < time.Minute:
-		return fmt.Sprintf("%ds", int(max(d, 0).Seconds()))
-	case d < time.Hour:
-		return fmt.Sprintf("%dm%ds", int(d.Minutes()), int(d.Seconds())%60)
-	case d < 24*time.Hour:
-		return fmt.Sprintf("%dh%dm", int(d.Hours()), int(d.Minutes())%60)
-	}
-	return fmt.Sprintf("%dd%dh", int(d.Hours())/24, int(d.Hours())%24)
-}
-
-// stateColours are the SGR codes of the states, used on a terminal only (and never with NO_COLOR, no-color.org).
-var stateColours = map[string]string{
-	"ready": "32", "idle": "36", "starting": "33", "stopping": "33", "backoff": "31", "failed": "31", "disabled": "90",
-}
-
-// table prints aligned columns. The last column is cut to the terminal's width; elsewhere nothing is cut.
-type table struct {
-	header []string
-	rows   [][]string
-	colour map[string]string // cell text to SGR code
-}
-
-func (t table) print(w io.Writer) error {
-	lines := t.rows
-	if t.header != nil {
-		lines = append([][]string{t.header}, t.rows...)
-	}
-	var width []int
-	for _, row := range lines {
-		for i, cell := range row {
-			if i == len(width) {
-				width = append(width, 0)
-			}
-			width[i] = max(width[i], len([]rune(cell)))
+		out.Workers = append(out.Workers, WorkerStatus{
+			PID: k.PID, State: string(k.State), Key: cmp.Or(people[bridge.Owner(k.Key)], k.Key), Calls: k.Calls, Active: k.Active,
+			Memory: k.Memory, CPU: k.CPU.Seconds(), Since: k.Since,
+		})
+		out.Memory += k.Memory
+		if k.State == supervisor.StateReady && k.Active == 0 {
+			out.Idle++
 		}
 	}
-	room, coloured := 0, false
-	if f, ok := w.(*os.File); ok && isTerminal(f) {
-		room, _, _ = term.GetSize(int(f.Fd()))
-		coloured = os.Getenv("NO_COLOR") == ""
-	}
-	var b strings.Builder
-	for _, row := range lines {
-		t.line(&b, row, width, room, coloured)
-	}
-	_, err := io.WriteString(w, b.String())
-	return err
+	return out
 }
 
-func (t table) line(b *strings.Builder, row []string, width []int, room int, coloured bool) {
-	at := 0
-	for i, cell := range row {
-		runes := []rune(strings.ReplaceAll(cell, "\n", " "))
-		last := i == len(row)-1
-		if last && room > 0 && at+len(runes) > room {
-			runes = append(runes[:max(room-at-1, 0)], '…')
-		}
-		code := t.colour[cell]
-		if coloured && code != "" {
-			b.WriteString("\x1b[" + code + "m" + string(runes) + "\x1b[0m")
-		} else {
-			b.WriteString(string(runes))
-		}
-		if !last && strings.Join(row[i+1:], "") != "" {
-			b.WriteString(strings.Repeat(" ", width[i]-len(runes)+2))
-		}
-		at += width[i] + 2
+// peopleByID names the users that worker keys stand for. Status is for a person; when the store cannot say, the id must do.
+func (d *daemon) peopleByID() map[string]string {
+	names := map[string]string{}
+	if d.issuer == nil {
+		return names
 	}
-	b.WriteString("\n")
+	ctx, cancel := context.WithTimeout(d.closing, 2*time.Second)
+	defer cancel()
+	users, err := d.issuer.Users(ctx)
+	if err != nil {
+		d.log.Warn("cannot list users for the status", zap.Error(err))
+	}
+	for _, u := range users {
+		names[u.ID] = u.Name
+	}
+	return names
 }

@@ -34,6 +34,7 @@ type tenant struct {
 	bridge *bridge.Server
 	pool   *pool
 	ended  *ended
+	health *health
 }
 
 // pool hands the bridge its workers. The supervisor makes the pool when the tenant's processes are
@@ -201,7 +202,7 @@ func (d *daemon) bridges(p *plan, old *world) error {
 	for _, name := range p.world.names() {
 		t, o := p.world.tenants[name], old.tenant(name)
 		if o != nil && !slices.Contains(p.change.Restart, name) && !slices.Contains(p.change.Start, name) {
-			t.bridge, t.pool = o.bridge, o.pool
+			t.bridge, t.pool, t.ended, t.health = o.bridge, o.pool, o.ended, o.health
 			if !slices.Equal(o.cfg.Allow, t.cfg.Allow) {
 				p.change.Policy = append(p.change.Policy, name)
 			}
@@ -235,10 +236,10 @@ func (ch *change) processes(c supervisor.Change) {
 }
 
 func (d *daemon) newBridge(t *tenant) error {
-	t.pool = &pool{}
+	t.pool, t.health = &pool{}, &health{}
 	var err error
 	if old := d.world.Load().tenant(t.name); old != nil {
-		t.ended = old.ended // one writer per file, also while the old bridge still drains
+		t.ended, t.health = old.ended, old.health // one writer per file, also while the old bridge still drains
 	} else if t.ended, err = openEnded(d.state, t.name, time.Now()); err != nil {
 		return err
 	}
@@ -246,7 +247,7 @@ func (d *daemon) newBridge(t *tenant) error {
 		Name: t.name, Config: t.cfg.Bridge, Workers: t.pool, Principal: principalID,
 		Spawn:  func(ctx context.Context) (io.ReadWriteCloser, error) { return d.supervisor.Spawn(ctx, t.spec) },
 		Sealer: d.sealer, Logger: d.log.Named("bridge").With(serverField(t.name)), Version: readBuild().Version,
-		Observe: d.observe, Memory: d.memory.of(t.name, t.spec.Fingerprint()), Ended: t.ended,
+		Observe: func(c bridge.CallRecord) { d.observe(t.health, c) }, Memory: d.memory.of(t.name, t.spec.Fingerprint()), Ended: t.ended,
 	})
 	return err
 }
