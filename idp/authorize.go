@@ -62,8 +62,11 @@ func (i *Issuer) serveAuthorize(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	client, err := i.clientFor(r.Context(), clientID, redirectURI)
+	client, err := i.newest(r, clientID)
 	if err != nil {
+		return notKnown(err)
+	}
+	if err := checkReturn(client, redirectURI); err != nil {
 		return err
 	}
 	req, err := i.parseRequest(r.Context(), r.Form)
@@ -110,25 +113,26 @@ func what(name string) string {
 	return "where to return to (redirect_uri)"
 }
 
-// clientFor finds the client and checks that the redirect URI is one of its own.
-func (i *Issuer) clientFor(ctx context.Context, clientID, redirectURI string) (Client, error) {
-	c, err := i.store.Clients().Get(ctx, clientID)
-	if errors.Is(err, ErrNotFound) {
-		return Client{}, &shown{
-			status: http.StatusBadRequest, title: "This program is not known here",
-			text: "It registered some time ago and was forgotten, or it registered somewhere else. Remove this server from the program and add it again; then it registers anew.",
-		}
+// notKnown tells a person that the client is not there, if that is what is wrong.
+func notKnown(err error) error {
+	if !errors.Is(err, ErrNotFound) {
+		return err
 	}
-	if err != nil {
-		return Client{}, err
+	return &shown{
+		status: http.StatusBadRequest, title: "This program is not known here",
+		text: "It registered some time ago and was forgotten, or it registered somewhere else. Remove this server from the program and add it again; then it registers anew.",
 	}
-	if !slices.ContainsFunc(c.RedirectURIs, func(registered string) bool { return matchRedirect(registered, redirectURI) }) {
-		return Client{}, &shown{
-			status: http.StatusBadRequest, title: "This request would lead somewhere else",
-			text: "The address that it wants to return to is not one that the program registered. For your safety you are not sent there.",
-		}
+}
+
+// checkReturn checks that the redirect URI is one of the client's own.
+func checkReturn(c Client, redirectURI string) error {
+	if slices.ContainsFunc(c.RedirectURIs, func(registered string) bool { return matchRedirect(registered, redirectURI) }) {
+		return nil
 	}
-	return c, nil
+	return &shown{
+		status: http.StatusBadRequest, title: "This request would lead somewhere else",
+		text: "The address that it wants to return to is not one that the program registered. For your safety you are not sent there.",
+	}
 }
 
 // parseRequest reads the rest, whose errors go back to the client.

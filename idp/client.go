@@ -15,12 +15,15 @@ type opClient struct {
 
 var _ op.Client = opClient{}
 
+// methodSigned is how a client proves itself with a key of its own: private_key_jwt.
+const methodSigned = string(oidc.AuthMethodPrivateKeyJWT)
+
 // idTokenTTL is how long an ID token is good for. It says who signed in, once; it opens nothing.
 const idTokenTTL = 5 * time.Minute
 
 func (c opClient) GetID() string                        { return c.client.ID }
 func (c opClient) RedirectURIs() []string               { return c.client.RedirectURIs }
-func (c opClient) PostLogoutRedirectURIs() []string     { return nil }
+func (c opClient) PostLogoutRedirectURIs() []string     { return c.client.LogoutURIs }
 func (c opClient) AuthMethod() oidc.AuthMethod          { return oidc.AuthMethod(c.client.AuthMethod) }
 func (c opClient) AccessTokenType() op.AccessTokenType  { return op.AccessTokenTypeBearer }
 func (c opClient) IDTokenLifetime() time.Duration       { return idTokenTTL }

@@ -31,6 +31,27 @@ type Config struct {
 
 	// Registration is about clients that register themselves (RFC 7591).
 	Registration RegistrationConfig `koanf:"registration"`
+
+	// Documents is about clients whose client_id is the URL of a document about themselves (CIMD).
+	Documents DocumentsConfig `koanf:"documents"`
+}
+
+// DocumentsConfig is the [auth.documents] section.
+type DocumentsConfig struct {
+	// Disabled turns such clients away. Default false.
+	Disabled bool `koanf:"disabled"`
+
+	// Allow lists which clients may come, by client_id; * stands for any run of characters, as in
+	// "https://claude.ai/*". Default: all.
+	Allow []string `koanf:"allow"`
+
+	// Pinned are documents, as JSON text, that are used instead of what is at their client_id: for hosts without
+	// Internet access. "${file:claude-code.json}" reads one from a file. Default: none.
+	Pinned []string `koanf:"pinned"`
+
+	// Networks are address blocks such as "10.1.0.0/16" from which documents are fetched although they are not
+	// public. Default: none.
+	Networks []string `koanf:"networks"`
 }
 
 // RegistrationConfig is the [auth.registration] section.
@@ -67,6 +88,7 @@ func DefaultConfig() Config {
 			Max:     10_000,
 			Unused:  7 * 24 * time.Hour,
 		},
+		Documents: DocumentsConfig{Allow: []string{"*"}},
 	}
 }
 
@@ -100,6 +122,12 @@ func (c Config) Validate() error {
 		if !validScheme.MatchString(s) || slices.Contains(activeSchemes, s) {
 			bad("registration.schemes", "%q is not a private-use URI scheme", s)
 		}
+	}
+	if _, err := c.Documents.pinned(c.Registration.Schemes); err != nil {
+		errs = append(errs, err)
+	}
+	if _, err := c.Documents.networks(); err != nil {
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"net/http"
 	"slices"
+	"strings"
 
 	"go.uber.org/zap"
 )
@@ -13,6 +14,7 @@ import (
 type consentPage struct {
 	form
 	Client   string
+	Site     string // whose document describes the client; "" when it only describes itself
 	Server   string
 	Resource string
 	User     string
@@ -32,7 +34,7 @@ func (i *Issuer) serveConsent(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	}
 	page := consentPage{
-		Client: f.client.Name, Server: f.req.Server, Resource: f.req.Resource, User: f.session.User.Name,
+		Client: f.client.Name, Site: siteOf(f.client), Server: f.req.Server, Resource: f.req.Resource, User: f.session.User.Name,
 		To: destinationOf(f.req.RedirectURI), Powers: powers(f.req), Allowed: f.allowed,
 	}
 	page.Req, page.leaves = f.sealed, true
@@ -108,8 +110,21 @@ func consentDigest(c Client) (d Digest) {
 	for _, u := range slices.Sorted(slices.Values(c.RedirectURIs)) {
 		field(u)
 	}
+	if len(c.Keys) > 0 || c.KeysURI != "" {
+		field(string(c.Keys))
+		field(c.KeysURI)
+	}
 	h.Sum(d[:0])
 	return d
+}
+
+// siteOf is the host that vouches for what a client says of itself.
+func siteOf(c Client) string {
+	if c.Kind != Documented {
+		return ""
+	}
+	host, _, _ := strings.Cut(strings.TrimPrefix(c.ID, "https://"), "/")
+	return host
 }
 
 // powers says in words what the scopes mean.

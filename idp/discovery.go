@@ -17,31 +17,42 @@ type metadata struct {
 
 // authMethods are the ways a client may prove itself at the token endpoint.
 func authMethods() []oidc.AuthMethod {
-	return []oidc.AuthMethod{oidc.AuthMethodNone, oidc.AuthMethodBasic, oidc.AuthMethodPost}
+	return []oidc.AuthMethod{oidc.AuthMethodNone, oidc.AuthMethodBasic, oidc.AuthMethodPost, oidc.AuthMethodPrivateKeyJWT}
+}
+
+// signatures are the algorithms of a client's assertion.
+func signatures() []string {
+	var names []string
+	for _, a := range assertionAlgorithms() {
+		names = append(names, string(a))
+	}
+	return names
 }
 
 func (i *Issuer) discovery() ([]byte, error) {
 	m := metadata{
 		DiscoveryConfiguration: oidc.DiscoveryConfiguration{
-			Issuer:                                 i.issuer,
-			AuthorizationEndpoint:                  i.url(pathAuthorize),
-			TokenEndpoint:                          i.url(pathToken),
-			UserinfoEndpoint:                       i.url(pathUserinfo),
-			RevocationEndpoint:                     i.url(pathRevoke),
-			JwksURI:                                i.url(pathKeys),
-			ScopesSupported:                        supportedScopes,
-			ResponseTypesSupported:                 []string{string(oidc.ResponseTypeCode)},
-			ResponseModesSupported:                 []string{string(oidc.ResponseModeQuery)},
-			GrantTypesSupported:                    []oidc.GrantType{oidc.GrantTypeCode, oidc.GrantTypeRefreshToken},
-			SubjectTypesSupported:                  []string{"public"},
-			IDTokenSigningAlgValuesSupported:       []string{"ES256"},
-			TokenEndpointAuthMethodsSupported:      authMethods(),
-			RevocationEndpointAuthMethodsSupported: authMethods(),
-			ClaimsSupported:                        []string{"iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "amr", "azp", "at_hash", "c_hash", "name", "preferred_username"},
-			CodeChallengeMethodsSupported:          []oidc.CodeChallengeMethod{oidc.CodeChallengeMethodS256},
+			Issuer:                                     i.issuer,
+			AuthorizationEndpoint:                      i.url(pathAuthorize),
+			TokenEndpoint:                              i.url(pathToken),
+			UserinfoEndpoint:                           i.url(pathUserinfo),
+			RevocationEndpoint:                         i.url(pathRevoke),
+			JwksURI:                                    i.url(pathKeys),
+			ScopesSupported:                            supportedScopes,
+			ResponseTypesSupported:                     []string{string(oidc.ResponseTypeCode)},
+			ResponseModesSupported:                     []string{string(oidc.ResponseModeQuery)},
+			GrantTypesSupported:                        []oidc.GrantType{oidc.GrantTypeCode, oidc.GrantTypeRefreshToken},
+			SubjectTypesSupported:                      []string{"public"},
+			IDTokenSigningAlgValuesSupported:           []string{"ES256"},
+			TokenEndpointAuthMethodsSupported:          authMethods(),
+			TokenEndpointAuthSigningAlgValuesSupported: signatures(),
+			RevocationEndpointAuthMethodsSupported:     authMethods(),
+			ClaimsSupported:                            []string{"iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "amr", "azp", "at_hash", "c_hash", "name", "preferred_username"},
+			CodeChallengeMethodsSupported:              []oidc.CodeChallengeMethod{oidc.CodeChallengeMethodS256},
 		},
 		Iss: true,
 	}
+	m.ClientIDMetadataDocumentSupported = !i.config.Documents.Disabled
 	if !i.config.Registration.Disabled {
 		m.RegistrationEndpoint = i.url(pathRegister)
 	}

@@ -87,7 +87,10 @@ func (i *Issuer) flow(r *http.Request) (*flow, error) {
 		return nil, err
 	}
 	f := &flow{req: req, sealed: sealed}
-	if f.client, err = i.clientFor(r.Context(), req.ClientID, req.RedirectURI); err != nil {
+	if f.client, err = i.client(r.Context(), req.ClientID); err != nil {
+		return nil, notKnown(err)
+	}
+	if err := checkReturn(f.client, req.RedirectURI); err != nil {
 		return nil, err
 	}
 	if f.session, err = i.session(r); err != nil || f.session == nil {

@@ -6,14 +6,15 @@
 //
 //	client ─ GET /.well-known/oauth-authorization-server ──▶ discovery.go   RFC 8414, OpenID Connect Discovery
 //	client ─ POST /register ───────────────────────────────▶ register.go    RFC 7591, RFC 7592
-//	browser ─ GET /authorize ──▶ authorize.go   client and redirect_uri wrong: a page, never a redirect
+//	browser ─ GET /authorize ──▶ documents.go   a client_id that is a URL: its document, fetched and guarded by package cimd
+//	              │              authorize.go   client and redirect_uri wrong: a page, never a redirect
 //	              │                             the rest wrong: back to the client with error, state, iss (RFC 9207)
 //	              ▼                             right: sealed, bound to this browser's cookie, nothing stored
 //	         GET /authorize/continue  dispatch.go
 //	              ├─ nobody signed in ─────▶ /login    login.go     throttled, constant-time, session rotated
 //	              ├─ not allowed, or asked ▶ /consent  consent.go   names client, destination, server
 //	              └─ signed in, allowed, agreed ──▶ code ──▶ redirect_uri?code&state&iss
-//	client ─ POST /token ──▶ token.go   client authenticated first, then
+//	client ─ POST /token ──▶ server.go   client authenticated first: by nothing, a secret, or a signature (assertion.go); then
 //	                         code.go      verifier, redirect_uri, resource; code spent and tokens made in one transaction
 //	                         refresh.go   rotation; the same successor within the grace, else the family ends
 //	client ─ bearer ──▶ Verify (verify.go)   SHA-256, one map; the audience is exactly this resource, the person is still allowed

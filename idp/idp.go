@@ -2,6 +2,7 @@ package idp
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
@@ -41,6 +42,9 @@ type Options struct {
 	// Loopback permits an http issuer on this computer, with cookies that need no https.
 	Loopback bool
 
+	// Roots are the authorities that the hosts of client documents must be certified by. Default: the system's.
+	Roots *x509.CertPool
+
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
 
@@ -68,6 +72,9 @@ type Issuer struct {
 	accounts *throttle // failed sign-ins by name
 	visitors *throttle // sign-ins by address
 	comers   *throttle // registrations by address
+
+	documents documents
+	keysets   *keysets
 
 	server   *server
 	encoder  issEncoder
@@ -127,7 +134,7 @@ func fromOptions(o Options) (*Issuer, error) {
 	i := &Issuer{
 		issuer: o.Issuer, host: u.Host, config: o.Config, store: o.Store, resource: o.Resource, allowed: o.Allowed,
 		log: o.Logger, clock: o.Now,
-		hasher: newHasher(max(2, runtime.GOMAXPROCS(0))), cache: newCache(), cookies: newCookieJar(u),
+		hasher: newHasher(max(2, runtime.GOMAXPROCS(0))), cache: newCache(), cookies: newCookieJar(u), keysets: newKeysets(),
 		origins:  http.NewCrossOriginProtection(),
 		accounts: newThrottle(30*time.Second, 10),
 		visitors: newThrottle(2*time.Second, 30),
@@ -139,7 +146,8 @@ func fromOptions(o Options) (*Issuer, error) {
 	if i.clock == nil {
 		i.clock = time.Now
 	}
-	return i, nil
+	i.documents, err = newDocuments(o.Config, o.Roots, i.now)
+	return i, err
 }
 
 // Handler serves every path of the issuer's origin.

@@ -40,16 +40,6 @@ func mustRequest(t *testing.T, method, to string) *http.Request {
 func TestGoSDK(t *testing.T) {
 	h := newHouse(t)
 	p := h.signedIn("alice")
-	mux := http.NewServeMux()
-	protected := httptest.NewServer(mux)
-	defer protected.Close()
-	resource := protected.URL + "/mcp"
-	mux.HandleFunc("/.well-known/oauth-protected-resource/mcp", func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write([]byte(`{"resource":"` + resource + `","authorization_servers":["` + h.url + `"],"scopes_supported":["mcp"]}`))
-	})
-	h.extra(resource)
-
 	for name, config := range map[string]*auth.AuthorizationCodeHandlerConfig{
 		"without method": {DynamicClientRegistrationConfig: &auth.DynamicClientRegistrationConfig{Metadata: &oauthex.ClientRegistrationMetadata{
 			ClientName: "SDK", RedirectURIs: []string{"http://localhost:3142"},
@@ -67,27 +57,46 @@ func TestGoSDK(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			refused := &http.Response{StatusCode: 401, Body: http.NoBody, Header: http.Header{
-				"Www-Authenticate": {`Bearer resource_metadata="` + protected.URL + `/.well-known/oauth-protected-resource/mcp", scope="mcp"`},
-			}}
-			if err := handler.Authorize(t.Context(), mustRequest(t, "POST", resource), refused); err != nil {
-				t.Fatal(err)
-			}
-			source, err := handler.TokenSource(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			token, err := source.Token()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := h.issuer.Verify(t.Context(), token.AccessToken, resource); err != nil {
-				t.Fatal(err)
-			}
-			if token.RefreshToken == "" {
-				t.Error("no refresh token")
-			}
+			h.sdkToken(handler)
 		})
+	}
+}
+
+// sdkToken lets the SDK's handler get a token for a server of its own, which is server alpha.
+func (h *house) sdkToken(handler *auth.AuthorizationCodeHandler) {
+	h.Helper()
+	mux := http.NewServeMux()
+	protected := httptest.NewServer(mux)
+	defer protected.Close()
+	resource := protected.URL + "/mcp"
+	mux.HandleFunc("/.well-known/oauth-protected-resource/mcp", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(`{"resource":"` + resource + `","authorization_servers":["` + h.url + `"],"scopes_supported":["mcp"]}`))
+	})
+	h.extra(resource)
+	refused := &http.Response{StatusCode: 401, Body: http.NoBody, Header: http.Header{
+		"Www-Authenticate": {`Bearer resource_metadata="` + protected.URL + `/.well-known/oauth-protected-resource/mcp", scope="mcp"`},
+	}}
+	r, err := http.NewRequestWithContext(h.Context(), "POST", resource, nil)
+	if err != nil {
+		h.Fatal(err)
+	}
+	if err := handler.Authorize(h.Context(), r, refused); err != nil {
+		h.Fatal(err)
+	}
+	source, err := handler.TokenSource(h.Context())
+	if err != nil {
+		h.Fatal(err)
+	}
+	token, err := source.Token()
+	if err != nil {
+		h.Fatal(err)
+	}
+	if _, err := h.issuer.Verify(h.Context(), token.AccessToken, resource); err != nil {
+		h.Fatal(err)
+	}
+	if token.RefreshToken == "" {
+		h.Error("no refresh token")
 	}
 }
 

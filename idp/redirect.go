@@ -84,6 +84,25 @@ func parseRedirect(raw string) (*url.URL, error) {
 	return u, nil
 }
 
+// checkLogoutURIs says whether a client may name these as places to go after signing out: a web page, as for redirects.
+func checkLogoutURIs(uris []string) error {
+	if len(uris) > maxRedirects {
+		return fmt.Errorf("there are more than %d post_logout_redirect_uris", maxRedirects)
+	}
+	for n, uri := range uris {
+		if err := checkRedirect(uri, nil); err != nil {
+			return fmt.Errorf("post_logout_redirect_uris[%d]: %w", n, err)
+		}
+	}
+	return nil
+}
+
+// httpsURL says whether a client's word for its home page is one.
+func httpsURL(raw string) bool {
+	u, err := url.Parse(raw)
+	return err == nil && u.Scheme == "https" && u.Host != "" && len(raw) <= maxMetadata
+}
+
 func loopbackHost(host string) bool {
 	return strings.EqualFold(host, "localhost") || host == "127.0.0.1" || host == "::1"
 }

@@ -9,7 +9,6 @@ import (
 	"math"
 	"mime"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,6 +30,7 @@ type registration struct {
 	ManagementURI   string   `json:"registration_client_uri,omitempty"`
 	Name            string   `json:"client_name,omitempty"`
 	RedirectURIs    []string `json:"redirect_uris,omitempty"`
+	LogoutURIs      []string `json:"post_logout_redirect_uris,omitempty"`
 	AuthMethod      string   `json:"token_endpoint_auth_method,omitempty"`
 	GrantTypes      []string `json:"grant_types,omitempty"`
 	ResponseTypes   []string `json:"response_types,omitempty"`
@@ -67,7 +67,7 @@ func (i *Issuer) serveRegister(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	manage := newSecret(prefixManage)
-	c.ID, c.Created, c.Manage = newID("cli"), now, DigestOf(manage)
+	c.ID, c.Kind, c.Created, c.Manage = newID("cli"), Registered, now, DigestOf(manage)
 	out := i.describeClient(c)
 	out.AccessToken = manage
 	if c.AuthMethod != string(oidc.AuthMethodNone) {
@@ -124,8 +124,12 @@ func (i *Issuer) newClient(in registration) (Client, error) {
 	if c.AppType != "" && c.AppType != "native" && c.AppType != "web" {
 		return c, invalidMetadata("application_type must be native or web")
 	}
-	if u, err := url.Parse(in.URI); err == nil && u.Scheme == "https" && len(in.URI) <= maxMetadata {
+	if httpsURL(in.URI) {
 		c.URI = in.URI
+	}
+	c.LogoutURIs = in.LogoutURIs
+	if err := checkLogoutURIs(c.LogoutURIs); err != nil {
+		return c, invalidMetadata(err.Error())
 	}
 	if len(c.RedirectURIs) == 0 || len(c.RedirectURIs) > maxRedirects {
 		return c, &apiError{status: http.StatusBadRequest, Code: codeInvalidRedirect, Text: fmt.Sprintf("there must be one to %d redirect_uris", maxRedirects)}
@@ -166,7 +170,7 @@ func cleanName(name string) string {
 func (i *Issuer) describeClient(c Client) registration {
 	return registration{
 		ClientID: c.ID, IssuedAt: c.Created.Unix(), ManagementURI: i.url(pathRegister) + "/" + c.ID,
-		Name: c.Name, RedirectURIs: c.RedirectURIs, AuthMethod: c.AuthMethod,
+		Name: c.Name, RedirectURIs: c.RedirectURIs, LogoutURIs: c.LogoutURIs, AuthMethod: c.AuthMethod,
 		GrantTypes:    []string{string(oidc.GrantTypeCode), string(oidc.GrantTypeRefreshToken)},
 		ResponseTypes: []string{string(oidc.ResponseTypeCode)},
 		Scope:         sentence(supportedScopes), URI: c.URI, SoftwareID: c.SoftwareID, ApplicationType: c.AppType,

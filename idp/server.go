@@ -58,7 +58,7 @@ func (s *server) VerifyAuthRequest(ctx context.Context, r *op.Request[oidc.AuthR
 	if !ok || r.Data.ClientID != req.ClientID || r.Data.RedirectURI != req.RedirectURI {
 		return nil, oidc.ErrInvalidRequestRedirectURI()
 	}
-	c, err := s.issuer.store.Clients().Get(ctx, req.ClientID)
+	c, err := s.issuer.client(ctx, req.ClientID)
 	if err != nil {
 		return nil, oidc.ErrInvalidRequestRedirectURI().WithParent(err)
 	}
@@ -69,24 +69,34 @@ func (s *server) VerifyAuthRequest(ctx context.Context, r *op.Request[oidc.AuthR
 // Public clients may come with HTTP Basic and an empty password, as golang.org/x/oauth2 does; a password that
 // is not empty is wrong, for they have none.
 func (s *server) VerifyClient(ctx context.Context, r *op.Request[op.ClientCredentials]) (op.Client, error) {
-	if r.Data.ClientAssertion != "" || r.Data.ClientAssertionType != "" {
-		return nil, unknownClient("client assertions are not supported")
+	if r.Data.ClientAssertion != "" {
+		c, err := s.issuer.assertedClient(ctx, r.Data.ClientAssertion)
+		if err != nil {
+			return nil, err
+		}
+		if id := r.Data.ClientID; id != "" && id != c.ID || r.Header.Get("Authorization") != "" || r.Data.ClientSecret != "" {
+			return nil, oidc.ErrInvalidRequest().WithDescription("the client proves itself in one way, as one client")
+		}
+		return opClient{c, s.issuer}, nil
 	}
 	if id := r.Form.Get("client_id"); id != "" && id != r.Data.ClientID {
 		return nil, oidc.ErrInvalidRequest().WithDescription("client_id is not that of the Authorization header")
 	}
-	c, err := s.issuer.store.Clients().Get(ctx, r.Data.ClientID)
+	c, err := s.issuer.client(ctx, r.Data.ClientID)
 	if errors.Is(err, ErrNotFound) {
 		return nil, unknownClient("this client is not registered (any more)")
 	}
 	if err != nil {
 		return nil, internal(err)
 	}
-	if c.AuthMethod == string(oidc.AuthMethodNone) {
+	switch c.AuthMethod {
+	case string(oidc.AuthMethodNone):
 		if r.Data.ClientSecret != "" {
 			return nil, unknownClient("this client has no secret")
 		}
 		return opClient{c, s.issuer}, nil
+	case methodSigned:
+		return nil, unknownClient("this client must send a client_assertion")
 	}
 	got := DigestOf(r.Data.ClientSecret)
 	if r.Data.ClientSecret == "" || subtle.ConstantTimeCompare(got[:], c.Secret[:]) != 1 {

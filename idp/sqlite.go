@@ -89,6 +89,7 @@ func (d *db) Sweep(ctx context.Context, s Sweep) (int, error) {
 		{"access_tokens", "expires < ?", s.Now},
 		{"refresh_tokens", "expires < ?", s.Now},
 		{"families", "expires < ?", s.Now},
+		{"spent", "expires < ?", s.Now},
 		{"clients", "used = 0 AND created < ?", s.UnusedBefore},
 	} {
 		res, err := d.write.ExecContext(ctx, `DELETE FROM `+q.table+` WHERE rowid IN (SELECT rowid FROM `+q.table+` WHERE `+q.where+` LIMIT ?)`, ms(q.before), s.Limit)

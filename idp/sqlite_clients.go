@@ -12,17 +12,42 @@ type dbClients struct{ *db }
 
 // clientData is the part of a registration that no query looks into.
 type clientData struct {
-	RedirectURIs []string `json:"redirect_uris"`
-	AuthMethod   string   `json:"auth_method"`
-	URI          string   `json:"uri,omitempty"`
-	SoftwareID   string   `json:"software_id,omitempty"`
-	AppType      string   `json:"app_type,omitempty"`
+	RedirectURIs []string        `json:"redirect_uris"`
+	LogoutURIs   []string        `json:"logout_uris,omitempty"`
+	AuthMethod   string          `json:"auth_method"`
+	Keys         json.RawMessage `json:"keys,omitempty"`
+	KeysURI      string          `json:"keys_uri,omitempty"`
+	URI          string          `json:"uri,omitempty"`
+	SoftwareID   string          `json:"software_id,omitempty"`
+	AppType      string          `json:"app_type,omitempty"`
+	Fresh        int64           `json:"fresh,omitempty"`
+}
+
+func encodeClient(c Client) (string, error) {
+	data, err := json.Marshal(clientData{
+		RedirectURIs: c.RedirectURIs, LogoutURIs: c.LogoutURIs, AuthMethod: c.AuthMethod, Keys: c.Keys, KeysURI: c.KeysURI,
+		URI: c.URI, SoftwareID: c.SoftwareID, AppType: c.AppType, Fresh: ms(c.Fresh),
+	})
+	if err != nil {
+		return "", fmt.Errorf("cannot encode client %q: %w", c.ID, err)
+	}
+	return string(data), nil
+}
+
+func decodeClient(c *Client, data []byte) error {
+	var more clientData
+	if err := json.Unmarshal(data, &more); err != nil {
+		return fmt.Errorf("cannot decode client %q: %w", c.ID, err)
+	}
+	c.RedirectURIs, c.LogoutURIs, c.AuthMethod, c.Keys, c.KeysURI = more.RedirectURIs, more.LogoutURIs, more.AuthMethod, more.Keys, more.KeysURI
+	c.URI, c.SoftwareID, c.AppType, c.Fresh = more.URI, more.SoftwareID, more.AppType, at(more.Fresh)
+	return nil
 }
 
 func (d dbClients) Create(ctx context.Context, c Client, limit int) error {
-	data, err := json.Marshal(clientData{c.RedirectURIs, c.AuthMethod, c.URI, c.SoftwareID, c.AppType})
+	data, err := encodeClient(c)
 	if err != nil {
-		return fmt.Errorf("cannot encode client: %w", err)
+		return err
 	}
 	return d.transaction(ctx, func(tx *sql.Tx) error {
 		var n int
@@ -35,29 +60,36 @@ func (d dbClients) Create(ctx context.Context, c Client, limit int) error {
 				return err
 			}
 		}
-		return execOn(ctx, tx, nil, `INSERT INTO clients (id, created, used, secret, manage, name, data) VALUES (?, ?, ?, ?, ?, ?, ?)`,
-			c.ID, ms(c.Created), ms(c.Used), c.Secret[:], c.Manage[:], c.Name, string(data))
+		return execOn(ctx, tx, nil, `INSERT INTO clients (id, kind, created, used, secret, manage, name, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+			c.ID, string(c.Kind), ms(c.Created), ms(c.Used), c.Secret[:], c.Manage[:], c.Name, data)
 	})
 }
 
-func (d dbClients) Get(ctx context.Context, id string) (Client, error) {
-	c := Client{ID: id}
+func (d dbClients) Update(ctx context.Context, c Client) error {
+	data, err := encodeClient(c)
+	if err != nil {
+		return err
+	}
+	return d.exec(ctx, ErrNotFound, `UPDATE clients SET secret = ?, manage = ?, name = ?, data = ? WHERE id = ?`, c.Secret[:], c.Manage[:], c.Name, data, c.ID)
+}
+
+const clientColumns = `id, kind, created, used, secret, manage, name, data`
+
+func scanClient(scan func(...any) error) (Client, error) {
+	var c Client
 	var created, used int64
 	var secret, manage, data []byte
-	err := d.read.QueryRowContext(ctx, `SELECT created, used, secret, manage, name, data FROM clients WHERE id = ?`, id).
-		Scan(&created, &used, &secret, &manage, &c.Name, &data)
-	if err != nil {
+	if err := scan(&c.ID, &c.Kind, &created, &used, &secret, &manage, &c.Name, &data); err != nil {
 		return Client{}, plain(err)
 	}
-	var more clientData
-	if err := json.Unmarshal(data, &more); err != nil {
-		return Client{}, fmt.Errorf("cannot decode client %q: %w", id, err)
-	}
-	c.RedirectURIs, c.AuthMethod, c.URI, c.SoftwareID, c.AppType = more.RedirectURIs, more.AuthMethod, more.URI, more.SoftwareID, more.AppType
 	c.Created, c.Used = at(created), at(used)
 	copy(c.Secret[:], secret)
 	copy(c.Manage[:], manage)
-	return c, nil
+	return c, decodeClient(&c, data)
+}
+
+func (d dbClients) Get(ctx context.Context, id string) (Client, error) {
+	return scanClient(d.read.QueryRowContext(ctx, `SELECT `+clientColumns+` FROM clients WHERE id = ?`, id).Scan)
 }
 
 func (d dbClients) Use(ctx context.Context, id string, now time.Time) error {

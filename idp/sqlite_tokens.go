@@ -93,6 +93,10 @@ func (d dbTokens) Rotate(ctx context.Context, old Digest, now time.Time, salt []
 	})
 }
 
+func (d dbTokens) Spend(ctx context.Context, hash Digest, expires time.Time) error {
+	return d.exec(ctx, ErrSpent, `INSERT INTO spent (hash, expires) VALUES (?, ?) ON CONFLICT DO NOTHING`, hash[:], ms(expires))
+}
+
 func (d dbTokens) PutFamily(ctx context.Context, f Family, a Access) error {
 	return d.transaction(ctx, func(tx *sql.Tx) error {
 		f.Expires = a.Expires

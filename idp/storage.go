@@ -43,7 +43,7 @@ func (s *storage) KeySet(context.Context) ([]op.Key, error) { return s.issuer.ke
 
 // GetClientByClientID implements op.Storage.
 func (s *storage) GetClientByClientID(ctx context.Context, id string) (op.Client, error) {
-	c, err := s.issuer.store.Clients().Get(ctx, id)
+	c, err := s.issuer.client(ctx, id)
 	if errors.Is(err, ErrNotFound) {
 		return nil, oidc.ErrInvalidClient()
 	}

@@ -103,26 +103,42 @@ type SessionStore interface {
 	TakeLink(ctx context.Context, hash Digest, now time.Time) (Link, error) // one taker only; the rest: ErrNotFound
 }
 
-// Client is a registered OAuth client.
+// ClientKind is how a client became known.
+type ClientKind string
+
+// The kinds of clients.
+const (
+	Registered ClientKind = "registered" // by itself (RFC 7591)
+	Documented ClientKind = "documented" // by the document at its URL
+	Configured ClientKind = "configured" // by the operator
+)
+
+// Client is an OAuth client.
 type Client struct {
 	ID           string
+	Kind         ClientKind
 	Name         string
 	RedirectURIs []string
-	AuthMethod   string // none, client_secret_basic or client_secret_post
-	Secret       Digest // of a client with a secret
-	Manage       Digest // of the registration access token (RFC 7592)
-	URI          string // the client's home page, as it says
+	LogoutURIs   []string // where a browser may go after signing out
+	AuthMethod   string   // none, client_secret_basic, client_secret_post or private_key_jwt
+	Secret       Digest   // of a client with a secret
+	Keys         []byte   // of a client that signs: a set of keys (RFC 7517), or
+	KeysURI      string   // where it is
+	Manage       Digest   // of the registration access token (RFC 7592)
+	URI          string   // the client's home page, as it says
 	SoftwareID   string
 	AppType      string // application_type as it says: native, web or ""
 	Created      time.Time
 	Used         time.Time // zero until somebody has signed in to it
+	Fresh        time.Time // of a documented one: until when its document need not be fetched again
 }
 
-// ClientStore keeps registered clients.
+// ClientStore keeps clients.
 type ClientStore interface {
 	// Create adds a client. When there are limit clients, the oldest unused one makes room; ErrFull when none is unused.
-	Create(ctx context.Context, c Client, limit int) error
-	Get(ctx context.Context, id string) (Client, error) // ErrNotFound
+	Create(ctx context.Context, c Client, limit int) error // ErrExists
+	Update(ctx context.Context, c Client) error            // all but Kind, Created and Used; ErrNotFound
+	Get(ctx context.Context, id string) (Client, error)    // ErrNotFound
 	Use(ctx context.Context, id string, now time.Time) error
 	Delete(ctx context.Context, id string) error // with its codes, consents and tokens; ErrNotFound
 }
@@ -211,6 +227,8 @@ type TokenStore interface {
 
 	Refresh(ctx context.Context, hash Digest) (Refresh, Family, error)                                // used ones too; ErrNotFound
 	Rotate(ctx context.Context, old Digest, now time.Time, salt []byte, next Refresh, a Access) error // ErrSpent, ErrNotFound
+
+	Spend(ctx context.Context, hash Digest, expires time.Time) error // something that is good once: ErrSpent the second time
 
 	PutFamily(ctx context.Context, f Family, a Access) error // a personal token
 	PutAccess(ctx context.Context, a Access) error           // one more in a family; ErrNotFound

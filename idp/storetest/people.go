@@ -88,6 +88,14 @@ func clients(w *world) {
 	same(w, got.Used, w.later(time.Second))
 	_, err = w.Clients().Get(w.Context(), "cli_2")
 	w.want(err, idp.ErrNotFound)
+	more := c
+	more.Name, more.RedirectURIs, more.KeysURI, more.Fresh, more.Created = "other name", []string{"https://b.example/"}, "", w.later(2*time.Hour), w.later(time.Hour)
+	w.no(w.Clients().Update(w.Context(), more))
+	more.Created, more.Used = c.Created, got.Used
+	got, err = w.Clients().Get(w.Context(), "cli_1")
+	w.no(err)
+	same(w, fmt.Sprint(got), fmt.Sprint(more))
+	w.want(w.Clients().Update(w.Context(), idp.Client{ID: "cli_2"}), idp.ErrNotFound)
 	w.want(w.Clients().Delete(w.Context(), "cli_2"), idp.ErrNotFound)
 	w.no(w.Clients().Delete(w.Context(), "cli_1"))
 	_, err = w.Clients().Get(w.Context(), "cli_1")

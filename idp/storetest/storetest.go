@@ -21,6 +21,7 @@ func Run(t *testing.T, open func(t *testing.T) idp.Store) {
 		{"Clients", clients},
 		{"ClientLimit", clientLimit},
 		{"Consents", consents},
+		{"Spend", spend},
 		{"Codes", codes},
 		{"RedeemOnce", redeemOnce},
 		{"Rotate", rotate},
@@ -81,7 +82,8 @@ func (w *world) user(name string) idp.User {
 func (w *world) client(id string) idp.Client {
 	w.Helper()
 	c := idp.Client{
-		ID: id, Name: "name of " + id, RedirectURIs: []string{"https://a.example/cb", "cursor://x/y"}, AuthMethod: "none", URI: "https://a.example",
+		ID: id, Kind: idp.Registered, Name: "name of " + id, RedirectURIs: []string{"https://a.example/cb", "cursor://x/y"}, AuthMethod: "none", URI: "https://a.example",
+		LogoutURIs: []string{"https://a.example/out"}, Keys: []byte(`{"keys":[]}`), KeysURI: "https://a.example/keys", Fresh: w.later(time.Hour),
 		SoftwareID: "soft", AppType: "native", Secret: idp.DigestOf("secret"), Manage: idp.DigestOf("manage"), Created: w.now,
 	}
 	w.no(w.Clients().Create(w.Context(), c, 1000))

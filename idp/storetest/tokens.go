@@ -26,6 +26,17 @@ func codes(w *world) {
 	w.want(err, idp.ErrNotFound)
 }
 
+func spend(w *world) {
+	hash := idp.DigestOf("once")
+	same(w, w.race(func() error { return w.Tokens().Spend(w.Context(), hash, w.later(time.Minute)) }, idp.ErrSpent), 1)
+	_, err := w.Sweep(w.Context(), idp.Sweep{Now: w.now, Limit: 10})
+	w.no(err)
+	w.want(w.Tokens().Spend(w.Context(), hash, w.later(time.Minute)), idp.ErrSpent)
+	n, err := w.Sweep(w.Context(), idp.Sweep{Now: w.later(time.Hour), Limit: 10})
+	w.no(err)
+	same(w, n, 1)
+}
+
 func redeemOnce(w *world) {
 	alice, c := w.user("alice"), w.client("cli_1")
 	code := w.code(alice, c, "c")
