@@ -20,8 +20,12 @@ func (x *exchange) batch() {
 	}
 	version := x.r.Header.Get("Mcp-Protocol-Version")
 	bad := func(text string) { x.refuse(&fault{http.StatusBadRequest, codeInvalidRequest, text, nil}) }
-	if version >= modernVersion || len(x.r.Header["Mcp-Session-Id"]) == 0 {
+	if modernHeader(version) || len(x.r.Header["Mcp-Session-Id"]) == 0 {
 		bad("a batch needs a session of 2025-03-26")
+		return
+	}
+	if f := x.acceptable(); f != nil {
+		x.refuse(f)
 		return
 	}
 	if f := x.openSession(version); f != nil {
@@ -91,7 +95,6 @@ func (x *exchange) each(parts []span) {
 		x.plain(http.StatusAccepted)
 		return
 	}
-	x.json, x.streaming = true, false
 	x.final(http.StatusOK, append(all.b, ']'))
 }
 

@@ -17,6 +17,10 @@ const (
 	noHeader      = "2025-03-26" // what a client without a version header speaks
 )
 
+// modernHeader reports whether a version header names the modern revision or a
+// later one. What is no date is no revision.
+func modernHeader(v string) bool { return v >= modernVersion && v < "3" }
+
 // legacyVersion reports whether v is a revision the legacy front speaks.
 func legacyVersion(v string) bool {
 	return v == "2025-11-25" || v == "2025-06-18" || v == "2025-03-26"

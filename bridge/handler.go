@@ -119,14 +119,14 @@ func (x *exchange) message() {
 		switch {
 		case x.call.method.name == "initialize" && !x.wellFormedModern():
 			x.initialize()
-		case e.mVersion.ok() || version >= modernVersion:
+		case e.mVersion.ok() || modernHeader(version):
 			x.modern(version)
 		default:
 			x.session(version)
 		}
 	case kindNotification:
 		x.rec.Method = string(text(e.method.of(b)))
-		if e.mVersion.ok() || version >= modernVersion {
+		if e.mVersion.ok() || modernHeader(version) {
 			x.plain(http.StatusAccepted) // none is defined over HTTP; accepted and ignored
 			return
 		}

@@ -35,7 +35,10 @@ func (x *exchange) openSession(version string) *fault {
 		return &fault{http.StatusBadRequest, codeInvalidRequest, "unsupported MCP-Protocol-Version", nil}
 	}
 	ids := x.r.Header["Mcp-Session-Id"]
-	if len(ids) != 1 {
+	if len(ids) > 1 {
+		return &fault{http.StatusBadRequest, codeInvalidRequest, "the Mcp-Session-Id header is there more than once", nil}
+	}
+	if len(ids) == 0 {
 		return &fault{http.StatusBadRequest, codeInvalidRequest, "the Mcp-Session-Id header is missing; initialize first", nil}
 	}
 	v := &x.legacy.session

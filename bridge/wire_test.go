@@ -28,7 +28,7 @@ var update = flag.Bool("update", false, "rewrite the expected parts of testdata/
 // TestWire plays the conversations in testdata/wire. Each part of an archive
 // is one step, in order:
 //
-//	config          isolation, era (default legacy), call, park: one "key value" a line
+//	config          isolation, era (default legacy), call, park, body: one "key value" a line
 //	request NAME    what a client sends; $SESSION is the last session's id, STREAM1 the
 //	                first stream's name, $STATE1 the first sealed requestState a response showed
 //	leave NAME      the client hangs up
