@@ -100,6 +100,12 @@ func (x *exchange) final(status int, message []byte) {
 	x.finalPieces(status, &p)
 }
 
+// measured is the size up to which net/http finds out the length by itself: it
+// has not begun to send when the handler returns (http.ResponseWriter.Write).
+const measured = 2048
+
+var jsonType = []string{"application/json"}
+
 // joined is the size up to which a response is assembled before it is written.
 const joined = 32 << 10
 
@@ -125,8 +131,10 @@ func (x *exchange) finalPieces(status int, p *pieces) {
 func (x *exchange) writeJSON(status int, p *pieces) {
 	size := p.size()
 	h := x.w.Header()
-	h["Content-Type"] = []string{"application/json"}
-	h["Content-Length"] = []string{strconv.Itoa(size)}
+	h["Content-Type"] = jsonType
+	if size > measured {
+		h["Content-Length"] = []string{strconv.Itoa(size)}
+	}
 	if status != http.StatusOK {
 		x.w.WriteHeader(status)
 	}

@@ -59,12 +59,16 @@ func (s *Server) observe(x *exchange, start time.Time) {
 	if x.call.method.tool {
 		rec.Tool = string(text(x.env.name.of(x.bodyBytes())))
 	}
-	if info := x.call.Client.Info; info != nil {
-		if p := memberOf(info, span{0, len(info)}, "name"); p.isStr(info) {
-			rec.Client = string(text(p.of(info)))
-		}
-	}
+	rec.Client = x.call.Client.Name
 	s.o.Observe(rec)
+}
+
+// nameOf is what a client calls itself, "" if it does not say.
+func nameOf(info []byte) string {
+	if p := memberOf(info, span{0, len(info)}, "name"); p.isStr(info) {
+		return string(text(p.of(info)))
+	}
+	return ""
 }
 
 func (x *exchange) bodyBytes() []byte {
@@ -174,6 +178,10 @@ func isJSON(ct string) bool {
 func (x *exchange) accept() {
 	all := x.r.Header["Accept"]
 	if len(all) == 0 {
+		x.json, x.events = true, true
+		return
+	}
+	if len(all) == 1 && all[0] == "application/json, text/event-stream" { // as the specification words it
 		x.json, x.events = true, true
 		return
 	}

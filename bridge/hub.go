@@ -26,6 +26,7 @@ type Call struct {
 // Client is what the other end said of itself: per session or per request.
 type Client struct {
 	Version string
+	Name    string // in Info, "" if unknown
 	Info    []byte // raw, nil if unknown
 	Caps    []byte // raw, nil if unknown
 	asks    asks

@@ -31,7 +31,7 @@ func (x *exchange) initialize() {
 	if e.info.isObj(b) {
 		v.info = flat(e.info.of(b), e.broken)
 	}
-	x.call.Client = Client{Version: version, Info: v.info, asks: v.asks, session: v.id, opened: v.created}
+	x.call.Client = Client{Version: version, Name: nameOf(v.info), Info: v.info, asks: v.asks, session: v.id, opened: v.created}
 	id, err := x.s.identity(x.r.Context(), x.call.profile(x.s), x.call.Principal)
 	if err != nil {
 		x.refuse(refusal(err))

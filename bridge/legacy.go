@@ -46,7 +46,7 @@ func (x *exchange) openSession(version string) *fault {
 		return &fault{http.StatusNotFound, codeInvalidRequest, "no such session; initialize again", nil}
 	}
 	x.legacy.x = x
-	x.call.Client = Client{Version: v.version, Info: v.info, Caps: v.caps, asks: v.asks, session: v.id, opened: v.created}
+	x.call.Client = Client{Version: v.version, Name: v.name, Info: v.info, Caps: v.caps, asks: v.asks, session: v.id, opened: v.created}
 	return nil
 }
 

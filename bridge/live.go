@@ -30,8 +30,9 @@ const (
 )
 
 type liveShard struct {
-	mu sync.Mutex
-	m  map[sid]*live
+	mu    sync.Mutex
+	m     map[sid]*live
+	spare *live // the entry removed last: most sessions make one call at a time
 }
 
 type liveSessions [liveShards]liveShard
@@ -45,7 +46,10 @@ func (h *liveShard) of(id sid) *live {
 		if h.m == nil {
 			h.m = map[sid]*live{}
 		}
-		v = &live{}
+		if v = h.spare; v == nil {
+			v = &live{}
+		}
+		h.spare = nil
 		h.m[id] = v
 	}
 	return v
@@ -55,6 +59,10 @@ func (h *liveShard) of(id sid) *live {
 func (h *liveShard) settle(id sid, v *live) {
 	if len(v.calls) == 0 && v.logs == 0 && len(v.subs) == 0 {
 		delete(h.m, id)
+		if cap(v.calls) <= 8 {
+			*v = live{calls: v.calls}
+			h.spare = v
+		}
 	}
 }
 

@@ -83,6 +83,7 @@ func (x *exchange) checkModern(header string) *fault {
 	x.call.Client.asks = asksOf(x.call.Client.Caps, modernVersion)
 	if e.mInfo.value.isObj(b) {
 		x.call.Client.Info = e.mInfo.value.of(b)
+		x.call.Client.Name = nameOf(x.call.Client.Info)
 	}
 	return x.mirrors()
 }

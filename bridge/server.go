@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"net/http"
 	"sync"
@@ -86,6 +87,7 @@ type Server struct {
 	ident     atomic.Pointer[identity]
 	catalogue catalogue
 	live      liveSessions
+	unsealed  unsealed
 	denied    denyList
 	watch     watch
 	questions questions
@@ -153,6 +155,7 @@ func New(o Options) (*Server, error) {
 		identityAge:   time.Hour,
 		primeAfter:    2 * time.Second,
 	}
+	s.unsealed.seed = maphash.MakeSeed()
 	s.owners.started = time.Now().Unix()
 	if o.Ended != nil {
 		for id, until := range o.Ended.All() {

@@ -24,6 +24,7 @@ type session struct {
 	asks    asks
 	who     string // the principal; the id alone never authenticates
 	info    []byte // clientInfo, raw
+	name    string // in clientInfo
 	caps    []byte // capabilities, raw
 }
 
@@ -64,6 +65,24 @@ func (s *Server) sealSession(v *session) string {
 // openSession reads an id. Every failure is the same 404: of another server,
 // another person, expired, ended, or made up.
 func (s *Server) openSession(id, who string, v *session) error {
+	place := s.unsealed.place(id)
+	o := place.Load()
+	if o == nil || o.id != id {
+		o = &opened{id: id}
+		if err := s.unseal(id, &o.session); err != nil {
+			return err
+		}
+		place.Store(o)
+	}
+	*v = o.session
+	if v.who != who || s.denied.has(v.id) || time.Since(v.created) > sessionAge {
+		return errSession
+	}
+	return nil
+}
+
+// unseal decrypts an id.
+func (s *Server) unseal(id string, v *session) error {
 	if len(id) > 8<<10 {
 		return errSession
 	}
@@ -73,9 +92,6 @@ func (s *Server) openSession(id, who string, v *session) error {
 	}
 	b, err := s.o.Sealer.Open(nil, raw, s.bound)
 	if err != nil || !v.parse(b) {
-		return errSession
-	}
-	if v.who != who || s.denied.has(v.id) || time.Since(v.created) > sessionAge {
 		return errSession
 	}
 	return nil
@@ -104,6 +120,7 @@ func (v *session) parse(b []byte) bool {
 		return false
 	}
 	v.version, v.who, v.info, v.caps = knownLegacy(parts[0]), string(parts[1]), parts[2], parts[3]
+	v.name = nameOf(v.info)
 	return v.version != ""
 }
 

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 )
 
 // AccessRecord is what is kept of a request: no query, no header, no body.
@@ -49,45 +50,49 @@ func (r *Router) Note(ctx context.Context, f Facts) {
 	if x.ended {
 		return
 	}
-	keep(&x.facts.RPCMethod, f.RPCMethod)
-	keep(&x.facts.Tool, f.Tool)
-	keep(&x.facts.RPCStatus, f.RPCStatus)
-	keep(&x.facts.RPCClient, f.RPCClient)
+	keep(&x.rec.Facts.RPCMethod, f.RPCMethod)
+	keep(&x.rec.Facts.Tool, f.Tool)
+	keep(&x.rec.Facts.RPCStatus, f.RPCStatus)
+	keep(&x.rec.Facts.RPCClient, f.RPCClient)
 }
 
 // LogAccess returns an Options.Access that writes each record as one info line.
-func LogAccess(log *zap.Logger) func(AccessRecord) {
-	return func(a AccessRecord) {
-		fields := make([]zap.Field, 0, 15)
-		fields = append(fields,
-			zap.String("method", a.Method), zap.String("host", a.Host), zap.String("path", a.Path),
-			zap.Int("status", a.Status), zap.Int64("bytes", a.Bytes), zap.Duration("duration", a.Duration),
-			zap.String("addr", a.Addr), zap.String("request", a.RequestID))
-		for _, f := range [...]struct{ key, value string }{
-			{"server", a.Server}, {"principal", a.Principal}, {"user", a.User}, {"client", a.Client},
-			{"rpc_method", a.RPCMethod}, {"tool", a.Tool}, {"rpc_status", a.RPCStatus}, {"rpc_client", a.RPCClient},
-		} {
-			if f.value != "" {
-				fields = append(fields, zap.String(f.key, f.value))
-			}
+func LogAccess(log *zap.Logger) func(*AccessRecord) {
+	return func(a *AccessRecord) { log.Info("request", zap.Inline(a)) }
+}
+
+// MarshalLogObject writes the record without an allocation per field, for this
+// is done for every call. What is empty is left out.
+func (a *AccessRecord) MarshalLogObject(e zapcore.ObjectEncoder) error {
+	e.AddString("method", a.Method)
+	e.AddString("host", a.Host)
+	e.AddString("path", a.Path)
+	e.AddInt64("status", int64(a.Status))
+	e.AddInt64("bytes", a.Bytes)
+	e.AddDuration("duration", a.Duration)
+	e.AddString("addr", a.Addr)
+	e.AddString("request", a.RequestID)
+	for _, f := range [...]struct{ key, value string }{
+		{"server", a.Server}, {"principal", a.Principal}, {"user", a.User}, {"client", a.Client},
+		{"rpc_method", a.RPCMethod}, {"tool", a.Tool}, {"rpc_status", a.RPCStatus}, {"rpc_client", a.RPCClient},
+	} {
+		if f.value != "" {
+			e.AddString(f.key, f.value)
 		}
-		log.Info("request", fields...)
 	}
+	return nil
 }
 
 // finish hands the record over. It runs once, at the end of every request.
-func (x *exchange) finish(start time.Time, method, path, addr string) {
+func (x *exchange) finish() {
 	x.mu.Lock()
 	x.ended = true
-	facts := x.facts
 	x.mu.Unlock()
 	if x.router.access == nil {
 		return
 	}
-	a := AccessRecord{
-		Time: start, Host: x.host, Server: x.name, Method: method, Path: clip(path), Status: x.status, Bytes: x.bytes,
-		Duration: time.Since(start), RequestID: x.id, Addr: addr, Facts: facts,
-	}
+	a := &x.rec
+	a.Duration = time.Since(a.Time)
 	if x.principal != nil {
 		a.Principal, a.User, a.Client = x.principal.ID, x.principal.Name, x.principal.Client
 	}

@@ -83,7 +83,7 @@ func TestRecordOfStrangers(t *testing.T) {
 func TestLogAccess(t *testing.T) {
 	t.Parallel()
 	core, logs := observer.New(zap.InfoLevel)
-	LogAccess(zap.New(core))(AccessRecord{Host: "h", Method: "GET", Path: "/p", Status: 200, Facts: Facts{Tool: "echo"}})
+	LogAccess(zap.New(core))(&AccessRecord{Host: "h", Method: "GET", Path: "/p", Status: 200, Facts: Facts{Tool: "echo"}})
 	all := logs.All()
 	if len(all) != 1 || all[0].Message != "request" {
 		t.Fatalf("%v", all)

@@ -32,7 +32,7 @@ func benchRouter(b *testing.B, prefixed bool) *Router {
 	}
 	r := New(Options{
 		Verify: func(context.Context, string, string) (Principal, error) { return Principal{ID: "usr_1"}, nil },
-		Access: func(AccessRecord) {}, Issuer: "https://auth.mcp.example", Loopback: prefixed,
+		Access: func(*AccessRecord) {}, Issuer: "https://auth.mcp.example", Loopback: prefixed,
 	})
 	r.Swap(t)
 	return r

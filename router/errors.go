@@ -45,16 +45,16 @@ func (r *Router) writeError(x *exchange, req *http.Request, err error) {
 		e = &Error{Status: http.StatusInternalServerError, Message: "internal error", Cause: err}
 	}
 	if e.Cause != nil {
-		r.log.Warn("request refused", zap.String("request", x.id), zap.Int("status", e.Status),
+		r.log.Warn("request refused", zap.String("request", x.rec.RequestID), zap.Int("status", e.Status),
 			zap.String("host", clip(req.Host)), zap.String("path", clip(req.URL.Path)), zap.Error(e.Cause))
 	}
-	if x.status != 0 {
+	if x.rec.Status != 0 {
 		return // the answer has begun; nothing can be taken back
 	}
 	r.limitUnread(x, req)
 	body := e.Message + "\n"
 	if e.Status >= http.StatusInternalServerError {
-		body = e.Message + " (request " + x.id + ")\n"
+		body = e.Message + " (request " + x.rec.RequestID + ")\n"
 	}
 	h := x.Header()
 	h.Set("Content-Type", "text/plain; charset=utf-8")

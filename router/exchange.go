@@ -19,20 +19,15 @@ type exchange struct {
 	http.ResponseWriter
 
 	router    *Router
-	id        string
+	rec       AccessRecord // filled on the way; Status 0: nothing written yet
 	idHeader  [1]string
-	status    int // 0: nothing written yet
-	bytes     int64
 	principal *Principal // nil until the gate let it through
 	held      Principal  // what principal points to
 	url       url.URL    // the rewritten URL of a prefixed route
 	body      io.ReadCloser
 
-	mu    sync.Mutex // guards facts and ended: Note may come from any goroutine
-	facts Facts
+	mu    sync.Mutex // guards rec.Facts and ended: Note may come from any goroutine
 	ended bool
-	name  string // of the server
-	host  string
 }
 
 type exchangeKey struct{}
@@ -53,18 +48,18 @@ func (x *exchange) Value(key any) any {
 
 // WriteHeader notes the final status; 1xx are not final.
 func (x *exchange) WriteHeader(status int) {
-	if x.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
-		x.status = status
+	if x.rec.Status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
+		x.rec.Status = status
 	}
 	x.ResponseWriter.WriteHeader(status)
 }
 
 func (x *exchange) Write(p []byte) (int, error) {
-	if x.status == 0 {
-		x.status = http.StatusOK
+	if x.rec.Status == 0 {
+		x.rec.Status = http.StatusOK
 	}
 	n, err := x.ResponseWriter.Write(p)
-	x.bytes += int64(n)
+	x.rec.Bytes += int64(n)
 	return n, err
 }
 
@@ -74,8 +69,8 @@ func (x *exchange) Flush() { _ = x.FlushError() } // the next Write reports what
 
 // FlushError flushes what was written so far to the client.
 func (x *exchange) FlushError() error {
-	if x.status == 0 {
-		x.status = http.StatusOK
+	if x.rec.Status == 0 {
+		x.rec.Status = http.StatusOK
 	}
 	return http.NewResponseController(x.ResponseWriter).Flush()
 }

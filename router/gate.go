@@ -20,7 +20,7 @@ type gate struct {
 // headers or body are looked at, because clients of every age probe with requests
 // that are wrong in other ways and look only for the challenge.
 func (r *Router) admit(g *gate, x *exchange, req *http.Request) (answered bool, err error) {
-	if r.anonymous && !isLoopback(x.host) {
+	if r.anonymous && !isLoopback(x.rec.Host) {
 		return false, refuse(http.StatusForbidden, "sign-in is switched off, so this is answered on the loopback interface only")
 	}
 	if values := req.Header["Origin"]; len(values) > 0 {
@@ -60,7 +60,7 @@ func (r *Router) authenticate(g *gate, x *exchange, req *http.Request) error {
 	who, err := r.verify(req.Context(), token, g.route.Resource)
 	switch {
 	case errors.Is(err, ErrInvalidToken):
-		r.log.Debug("token refused", zap.String("request", x.id), zap.String("server", g.route.Name), zap.Error(err))
+		r.log.Debug("token refused", zap.String("request", x.rec.RequestID), zap.String("server", g.route.Name), zap.Error(err))
 		return r.challenge(x, g.challenges.bad, http.StatusUnauthorized,
 			"the token is unknown, expired or revoked, or it was made for another server: sign in again")
 	case errors.Is(err, ErrInsufficientScope), err == nil && !covers(who.Scopes, r.scopes):

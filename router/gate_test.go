@@ -265,11 +265,11 @@ func TestErrorText(t *testing.T) {
 	}
 	// An error of another kind never shows its text.
 	h := newHouse(t, "mcp.example")
-	x := &exchange{ResponseWriter: recorder{}, router: h.Router, id: "r-1"}
+	x := &exchange{ResponseWriter: recorder{}, router: h.Router, rec: AccessRecord{RequestID: "r-1"}}
 	req, _ := http.NewRequest("GET", "http://x/", nil)
 	h.writeError(x, req, errors.New("hidden"))
-	if x.status != 500 || h.logs.FilterField(zap.Error(errors.New("hidden"))).Len() == 0 && h.logs.Len() != 1 {
-		t.Errorf("status %d, %d lines", x.status, h.logs.Len())
+	if x.rec.Status != 500 || h.logs.FilterField(zap.Error(errors.New("hidden"))).Len() == 0 && h.logs.Len() != 1 {
+		t.Errorf("status %d, %d lines", x.rec.Status, h.logs.Len())
 	}
 }
 

@@ -33,9 +33,9 @@ type Options struct {
 	Loopback  bool     // localhost, 127.0.0.1 and [::1] are one origin, routed as "localhost"
 	Origins   []string // globs of web origins that may call, besides our own and loopback ones
 
-	BodyTimeout time.Duration      // for a client to send its body; 0: none
-	Access      func(AccessRecord) // called once per request, at its end; must not block
-	Logger      *zap.Logger        // nil: silent
+	BodyTimeout time.Duration       // for a client to send its body; 0: none
+	Access      func(*AccessRecord) // called once per request, at its end; must not block, nor keep the record
+	Logger      *zap.Logger         // nil: silent
 }
 
 // Router answers requests by a Table that can be replaced at any time. It is safe
@@ -49,7 +49,7 @@ type Router struct {
 	loopback       bool
 	globs          []string
 	bodyTimeout    time.Duration
-	access         func(AccessRecord)
+	access         func(*AccessRecord)
 	log            *zap.Logger
 
 	run   string // part of every request id
@@ -116,20 +116,21 @@ func (r *Router) Swap(t *Table) {
 
 // ServeHTTP answers one request and sees to its record.
 func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	start := time.Now()
-	x := &exchange{Context: req.Context(), ResponseWriter: w, router: r, id: r.requestID(), host: clip(req.Host)}
-	x.idHeader[0] = x.id
+	x := &exchange{Context: req.Context(), ResponseWriter: w, router: r}
+	x.rec = AccessRecord{
+		Time: time.Now(), RequestID: r.requestID(), Host: clip(req.Host), Method: req.Method, Path: clip(req.URL.Path), Addr: req.RemoteAddr,
+	}
+	x.idHeader[0] = x.rec.RequestID
 	w.Header()["X-Request-Id"] = x.idHeader[:]
-	method, path, addr := req.Method, req.URL.Path, req.RemoteAddr
 	inner := req.WithContext(x)
 	returned := false
 	defer func() {
 		// Once the answer has begun only breaking the connection is honest: the
 		// panic then goes on to net/http, which does that and logs the stack.
-		if !returned && x.status == 0 {
+		if !returned && x.rec.Status == 0 {
 			r.panicked(x, inner, recover())
 		}
-		x.finish(start, method, path, addr)
+		x.finish()
 	}()
 	if err := r.serve(x, inner); err != nil {
 		r.writeError(x, inner, err)
@@ -149,11 +150,11 @@ func (r *Router) serve(x *exchange, req *http.Request) error {
 		// asks learns nothing about which servers exist (RFC 9110 §15.5.20).
 		return refuse(http.StatusMisdirectedRequest, "this host is not served here")
 	}
-	x.host = host
+	x.rec.Host = host
 	path := req.URL.Path
 	if strings.Contains(path, wellKnown) {
 		if d := w.documents[host][path]; d != nil {
-			x.name = d.name
+			x.rec.Server = d.name
 			return r.serveDocument(d, x, req)
 		}
 	}
@@ -162,7 +163,7 @@ func (r *Router) serve(x *exchange, req *http.Request) error {
 		return refuse(http.StatusNotFound, "there is nothing at this path")
 	}
 	route := &w.table.routes[i]
-	x.name = route.Name
+	x.rec.Server = route.Name
 	if g := w.gates[i]; g != nil {
 		return r.serveGated(g, x, req)
 	}
@@ -212,7 +213,7 @@ func (r *Router) panicked(x *exchange, req *http.Request, value any) {
 			return
 		}
 	}
-	r.log.Error("handler panicked", zap.String("request", x.id), zap.String("server", x.name),
+	r.log.Error("handler panicked", zap.String("request", x.rec.RequestID), zap.String("server", x.rec.Server),
 		zap.Any("panic", value), zap.ByteString("stack", debug.Stack()))
 	r.writeError(x, req, refuse(http.StatusInternalServerError, "internal error"))
 }

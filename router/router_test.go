@@ -86,9 +86,9 @@ func newHouse(t testing.TB, domain string, adapt ...func(*Options)) *house {
 			w.Header().Set("Content-Type", "application/json")
 			_, _ = fmt.Fprintf(w, `{"issuer":"it","asked":%q}`, r.URL.Path)
 		}),
-		Access: func(a AccessRecord) {
+		Access: func(a *AccessRecord) {
 			h.mu.Lock()
-			h.records = append(h.records, a)
+			h.records = append(h.records, *a)
 			h.mu.Unlock()
 		},
 	}
