@@ -101,6 +101,7 @@ type Server struct {
 	mu     sync.Mutex
 	conns  map[*Conn]struct{}
 	serial uint64 // of the newest connection
+	halted bool   // no connection is adopted any more
 
 	active   atomic.Int64
 	stopping atomic.Bool
@@ -207,6 +208,7 @@ func (s *Server) Close(ctx context.Context) error {
 		close(s.halt)
 		s.behind.close(ctx)
 		s.mu.Lock()
+		s.halted = true
 		var open []*Conn
 		for c := range s.conns {
 			open = append(open, c)
@@ -273,11 +275,12 @@ func (s *Server) acquire(ctx context.Context, p profile, who string) (*Conn, fun
 	return c, release, nil
 }
 
-// adopt registers a connection; false: the server is closing.
+// adopt registers a connection; false: the server is closed. While it is closing, the
+// calls that came before may still wait for their worker.
 func (s *Server) adopt(c *Conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.stopping.Load() {
+	if s.halted {
 		return false
 	}
 	s.serial++
