@@ -15,23 +15,32 @@ import (
 
 // Listener owns the sockets and the HTTP server on them.
 type Listener struct {
-	sockets []net.Listener // wrapped in TLS here, once there are certificates
-	server  *http.Server
-	handler atomic.Pointer[http.Handler]
-	ending  chan struct{} // closed by Shutdown
-	once    sync.Once
-	running sync.WaitGroup
+	sockets  []net.Listener // wrapped in TLS here, once there are certificates
+	server   *http.Server
+	handler  atomic.Pointer[http.Handler]
+	accepted accepted
+	ending   chan struct{} // closed by Shutdown
+	once     sync.Once
+	running  sync.WaitGroup
 }
 
 // Listen opens the sockets; nothing is answered before Serve. h may be nil, and
 // then comes by Handle: with port 0, who needs the address to be built needs the
-// sockets first.
-func Listen(cfg Config, h http.Handler, log *zap.Logger) (*Listener, error) {
+// sockets first. What was passed is open already, and each must be for an address
+// of cfg; it belongs to the Listener from now on.
+func Listen(cfg Config, h http.Handler, log *zap.Logger, passed ...net.Listener) (*Listener, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("cannot listen: %w", err)
 	}
-	sockets, err := open(cfg.HTTP)
+	in := inherited{left: passed}
+	sockets, err := in.open(cfg.HTTP)
+	if err == nil {
+		err = in.unused()
+	}
 	if err != nil {
+		for _, s := range append(sockets, passed...) {
+			_ = s.Close() // nothing was accepted on it
+		}
 		return nil, err
 	}
 	if log == nil {
@@ -47,6 +56,7 @@ func Listen(cfg Config, h http.Handler, log *zap.Logger) (*Listener, error) {
 		IdleTimeout:       cfg.IdleTimeout,
 		MaxHeaderBytes:    cfg.MaxHeader,
 		ErrorLog:          errorLog(log),
+		ConnState:         l.accepted.note,
 		// OPTIONS * would be answered past the table and the access record.
 		DisableGeneralOptionsHandler: true,
 	}
@@ -100,15 +110,22 @@ func (l *Listener) Serve(ctx context.Context) error {
 	return fmt.Errorf("cannot accept connections: %w", err)
 }
 
-// Shutdown stops accepting, waits for the requests under way and then, or when ctx
-// ends, closes every connection. The error tells that some were cut.
-func (l *Listener) Shutdown(ctx context.Context) error {
+// StopAccepting closes the sockets and returns once every request on its way to them
+// has begun. Who is to refuse new work must do so after it, and before Shutdown.
+func (l *Listener) StopAccepting(ctx context.Context) {
 	l.once.Do(func() { close(l.ending) })
-	err := l.server.Shutdown(ctx)
 	for _, s := range l.sockets {
 		_ = s.Close() // where Serve was never called nobody else does
 	}
-	l.running.Wait()
+	l.running.Wait() // from here on nothing is accepted
+	l.accepted.settle(ctx)
+}
+
+// Shutdown stops accepting, waits for the requests under way and then, or when ctx
+// ends, closes every connection. The error tells that some were cut.
+func (l *Listener) Shutdown(ctx context.Context) error {
+	l.StopAccepting(ctx)
+	err := l.server.Shutdown(ctx)
 	if err == nil {
 		return nil
 	}
