@@ -26,6 +26,7 @@ type instance struct {
 	cmd    *exec.Cmd
 	done   chan struct{} // closed when cmd has ended
 	user   string
+	socket *os.File // nil, or the listening socket that mcpd is given, as a service manager gives it
 }
 
 const testPassword = "correct-horse-battery-9"
@@ -33,6 +34,14 @@ const testPassword = "correct-horse-battery-9"
 // startDaemon runs mcpd on a configuration, with an empty HOME and a port of the system's choice, until the test's end.
 // When the test fails, its log is shown.
 func startDaemon(t testing.TB, config string, environ ...string) *instance {
+	t.Helper()
+	d := newInstance(t, config, environ...)
+	d.start()
+	return d
+}
+
+// newInstance is startDaemon without the start.
+func newInstance(t testing.TB, config string, environ ...string) *instance {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "mcpd") // short, for the admin socket's address; not t.TempDir, which has the test's name in it
 	if err != nil {
@@ -61,7 +70,6 @@ func startDaemon(t testing.TB, config string, environ ...string) *instance {
 	}
 	d.env = append(d.env, environ...)
 	d.configure(config)
-	d.start()
 	return d
 }
 
@@ -78,7 +86,26 @@ func (d *instance) configure(text string) {
 // start runs mcpd and returns when it answers on its admin socket.
 func (d *instance) start() {
 	d.t.Helper()
+	d.launch()
+	eventually(d.t, 20*time.Second, "mcpd answers on its admin socket", func() (bool, string) {
+		select {
+		case <-d.done:
+			d.t.Fatalf("mcpd ended: %v", d.cmd.ProcessState)
+		default:
+		}
+		st, err := d.askStatus()
+		return err == nil && st.Listen.HTTP != "", fmt.Sprintf("%+v, %v", st.Listen, err)
+	})
+}
+
+// launch runs mcpd and does not wait for anything.
+func (d *instance) launch() {
+	d.t.Helper()
 	d.cmd = exec.Command("mcpd", d.args("run")...)
+	if d.socket != nil { // sd_listen_fds(3): from descriptor 3 on, for this process id only
+		d.cmd = exec.Command("sh", append([]string{"-c", `LISTEN_FDS=1 LISTEN_PID=$$ exec mcpd "$@"`, "sh"}, d.args("run")...)...)
+		d.cmd.ExtraFiles = []*os.File{d.socket}
+	}
 	d.cmd.Env, d.cmd.Dir = d.env, d.dir
 	d.cmd.Stdout, d.cmd.Stderr = d.log, d.log
 	if err := d.cmd.Start(); err != nil {
@@ -90,15 +117,6 @@ func (d *instance) start() {
 		_ = cmd.Wait()
 		close(done)
 	}()
-	eventually(d.t, 20*time.Second, "mcpd answers on its admin socket", func() (bool, string) {
-		select {
-		case <-d.done:
-			d.t.Fatalf("mcpd ended: %v", d.cmd.ProcessState)
-		default:
-		}
-		st, err := d.askStatus()
-		return err == nil && st.Listen.HTTP != "", fmt.Sprintf("%+v, %v", st.Listen, err)
-	})
 }
 
 // stop ends mcpd as a service manager does, and demands that it goes with code 0 within 10 s. Without a running mcpd it does nothing.

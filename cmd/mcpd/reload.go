@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"go.uber.org/zap"
@@ -20,6 +21,8 @@ const replacedDrain = 30 * time.Second
 func (d *daemon) reload(ctx context.Context) (change, error) {
 	d.reloading.Lock()
 	defer d.reloading.Unlock()
+	d.manager.Reloading()
+	defer func() { d.manager.Ready(d.summary()) }() // also when it was refused: what served, serves
 	p, err := d.plan()
 	if err == nil {
 		err = d.apply(ctx, p)
@@ -32,6 +35,16 @@ func (d *daemon) reload(ctx context.Context) (change, error) {
 	}
 	d.lastReload.Store(last)
 	return p.change, nil
+}
+
+// summary is the one line that a service manager shows of the daemon.
+func (d *daemon) summary() string {
+	w := d.world.Load()
+	line := fmt.Sprintf("serving %d servers on %s", len(w.tenants), d.listener.Addr())
+	if last := d.lastReload.Load(); last != nil && last.Error != "" {
+		line += "; the last reload was refused: " + last.Error
+	}
+	return line
 }
 
 // apply makes the plan's world the one that serves: processes first, then policy and routes in one

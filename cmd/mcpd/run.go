@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/mcpd/mcpd/bridge"
+	"github.com/mcpd/mcpd/cmd/mcpd/systemd"
 	"github.com/mcpd/mcpd/idp"
 	"github.com/mcpd/mcpd/router"
 	"github.com/mcpd/mcpd/supervisor"
@@ -34,6 +35,7 @@ type daemon struct {
 	cli        *cli
 	logs       *logs
 	log        *zap.Logger
+	manager    systemd.Manager
 	state      string
 	configFile string
 	started    time.Time
@@ -103,6 +105,8 @@ func (c *cli) serve(ctx context.Context, flags map[string]any) error {
 	}
 	d.background.Go(func() { failed <- admin.serve() }) // ends with admin.close
 	d.banner(c.stdout)
+	d.manager.Ready(d.summary())
+	d.background.Go(func() { d.manager.Watch(closing, func() { d.supervisor.Snapshot() }) }) // ends with closing
 	for {
 		select {
 		case err := <-failed:
@@ -142,6 +146,7 @@ func (d *daemon) start(ctx context.Context) error {
 		return err
 	}
 	d.log = d.logs.main
+	d.manager = systemd.Manager{Log: d.log}
 	bridgeSlog(d.log)
 	if d.state, err = stateDir(d.cli.stateFlag, d.cli.env); err != nil {
 		return err
@@ -162,7 +167,11 @@ func (d *daemon) start(ctx context.Context) error {
 	if d.memory, d.prints, err = newMemory(d.state, key); err != nil {
 		return err
 	}
-	if d.listener, err = router.Listen(cfg.Listen, nil, d.log.Named("http")); err != nil {
+	sockets, err := systemd.Sockets()
+	if err != nil {
+		return err
+	}
+	if d.listener, err = router.Listen(cfg.Listen, nil, d.log.Named("http"), sockets...); err != nil {
 		return err
 	}
 	d.issuerURL = issuerURL(cfg, d.listener.Addr())
@@ -187,6 +196,9 @@ func (d *daemon) start(ctx context.Context) error {
 func (d *daemon) stop(ctx context.Context, finish func(), admin *adminServer) error {
 	whole, cancel := context.WithTimeout(ctx, stopTime)
 	defer cancel()
+	if d.logs != nil {
+		d.manager.Stopping()
+	}
 	d.stopFront(whole)
 	finish()
 	var errs []error
@@ -214,6 +226,9 @@ func (d *daemon) stop(ctx context.Context, finish func(), admin *adminServer) er
 func (d *daemon) stopFront(ctx context.Context) {
 	calls, cancel := context.WithTimeout(ctx, drainTime)
 	defer cancel()
+	if d.listener != nil {
+		d.listener.StopAccepting(calls) // what came before this is answered, not refused
+	}
 	var front sync.WaitGroup
 	if w := d.world.Load(); w != nil {
 		front.Go(func() { d.late("calls", w.close(calls)) }) // ends with calls

@@ -1,0 +1,167 @@
+package main
+
+import (
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// serviceManager is the end of sd_notify(3) that systemd has.
+type serviceManager struct {
+	t    *testing.T
+	conn *net.UnixConn
+	path string
+}
+
+func newServiceManager(t *testing.T) *serviceManager {
+	dir, err := os.MkdirTemp("", "sd") // short, for the socket's address
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "notify")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = conn.Close()
+		_ = os.RemoveAll(dir)
+	})
+	return &serviceManager{t, conn, path}
+}
+
+// expect reads messages until one is the wanted one; only those of the watchdog may come before it.
+func (m *serviceManager) expect(want string) {
+	m.t.Helper()
+	whole := regexp.MustCompile("^" + want + "$")
+	if err := m.conn.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		m.t.Fatal(err)
+	}
+	buf := make([]byte, 4096)
+	for {
+		n, err := m.conn.Read(buf)
+		if err != nil {
+			m.t.Fatalf("waiting for %q: %v", want, err)
+		}
+		got := string(buf[:n])
+		if whole.MatchString(got) {
+			return
+		}
+		if got != "WATCHDOG=1" {
+			m.t.Fatalf("mcpd said %q, want %q", got, want)
+		}
+	}
+}
+
+func TestServiceManagerIsTold(t *testing.T) {
+	t.Parallel()
+	m := newServiceManager(t)
+	d := newInstance(t, "[servers.demo]\ncommand = \"mcpd\"\nargs = [\"demo-server\"]\n", "NOTIFY_SOCKET="+m.path, "WATCHDOG_USEC=300000")
+	d.start()
+	m.expect(`READY=1\nSTATUS=serving 1 servers on 127\.0\.0\.1:\d+`)
+	m.expect("WATCHDOG=1")
+	m.expect("WATCHDOG=1")
+
+	reloading := `RELOADING=1\nMONOTONIC_USEC=\d+`
+	d.must("reload")
+	m.expect(reloading)
+	m.expect(`READY=1\nSTATUS=serving 1 servers on .*`)
+
+	d.configure("[servers.demo]\ncomand = \"mcpd\"\n")
+	if err := d.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	m.expect(reloading)
+	m.expect(`READY=1\nSTATUS=serving 1 servers on .*; the last reload was refused: .*servers\.toml:2:1: unknown key "servers\.demo\.comand".*`)
+
+	d.stop()
+	m.expect("STOPPING=1")
+}
+
+// A socket that the service manager holds stays open over a restart: whoever comes meanwhile waits and is answered.
+func TestRestartThroughThePassedSocket(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	d := newInstance(t, "[auth]\nmode = \"none\"\n[servers.demo]\ncommand = \"mcpd\"\nargs = [\"demo-server\"]\n", "MCPD_LISTEN__HTTP="+l.Addr().String())
+	if d.socket, err = l.(*net.TCPListener).File(); err != nil {
+		t.Fatal(err)
+	}
+	defer d.socket.Close()
+	d.start()
+	first := d.cmd.Process.Pid
+	if got := d.status().Listen.HTTP; got != l.Addr().String() {
+		t.Fatalf("mcpd listens on %s, not on the socket that was passed", got)
+	}
+
+	restarted := make(chan struct{})
+	go func() { // ends with the loop below, which waits for it
+		defer close(restarted)
+		d.stop()
+		d.start()
+	}()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 20 * time.Second}
+	const initialize = `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"restart","version":"1"}}}`
+	for n := 0; ; n++ {
+		req, err := http.NewRequest(http.MethodPost, "http://"+l.Addr().String()+"/demo/mcp", strings.NewReader(initialize))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Accept", "application/json, text/event-stream")
+		res, err := client.Do(req)
+		if err != nil || res.StatusCode != http.StatusOK {
+			t.Errorf("request %d: %v %v", n, res, err)
+		} else {
+			_ = res.Body.Close()
+		}
+		select {
+		case <-restarted:
+			if n >= 30 {
+				if d.cmd.Process.Pid == first {
+					t.Error("the same process serves: nothing was restarted")
+				}
+				t.Logf("%d requests, the restart among them", n+1)
+				return
+			}
+		default:
+		}
+	}
+}
+
+// Sockets that fit no address of [listen], or open it wider than it says, are refused with a sentence.
+func TestPassedSocketsThatDoNotFit(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, socket, listen, want string }{
+		{"another port", "127.0.0.1:0", "localhost:1", "no address in [listen] has its port"},
+		{"wider than loopback", "0.0.0.0:0", "localhost:PORT", "can be reached from other machines"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			l, err := net.Listen("tcp4", tt.socket)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			_, port, _ := net.SplitHostPort(l.Addr().String())
+			d := newInstance(t, "", "MCPD_LISTEN__HTTP="+strings.ReplaceAll(tt.listen, "PORT", port))
+			if d.socket, err = l.(*net.TCPListener).File(); err != nil {
+				t.Fatal(err)
+			}
+			defer d.socket.Close()
+			d.launch()
+			if !d.ended(20*time.Second) || d.cmd.ProcessState.ExitCode() != 1 || !strings.Contains(d.log.String(), tt.want) {
+				t.Errorf("%v\n%s", d.cmd.ProcessState, d.log)
+			}
+		})
+	}
+}
