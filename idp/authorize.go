@@ -58,7 +58,11 @@ func (i *Issuer) serveAuthorize(w http.ResponseWriter, r *http.Request) error {
 	if err := r.ParseForm(); err != nil {
 		return badRequest("It could not be read.", err)
 	}
-	clientID, redirectURI, err := parseTarget(r.Form)
+	form, err := i.pulled(r.Form)
+	if err != nil {
+		return err
+	}
+	clientID, redirectURI, err := parseTarget(form)
 	if err != nil {
 		return err
 	}
@@ -69,8 +73,8 @@ func (i *Issuer) serveAuthorize(w http.ResponseWriter, r *http.Request) error {
 	if err := checkReturn(client, redirectURI); err != nil {
 		return err
 	}
-	req, err := i.parseRequest(r.Context(), r.Form)
-	req.ClientID, req.RedirectURI, req.State = client.ID, redirectURI, r.Form.Get("state")
+	req, err := i.parseRequest(r.Context(), form)
+	req.ClientID, req.RedirectURI, req.State = client.ID, redirectURI, form.Get("state")
 	if err != nil {
 		return i.refuse(w, r, req, err)
 	}

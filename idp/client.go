@@ -1,6 +1,7 @@
 package idp
 
 import (
+	"slices"
 	"time"
 
 	"github.com/zitadel/oidc/v3/pkg/oidc"
@@ -40,7 +41,26 @@ func (c opClient) ResponseTypes() []oidc.ResponseType {
 }
 
 func (c opClient) GrantTypes() []oidc.GrantType {
-	return []oidc.GrantType{oidc.GrantTypeCode, oidc.GrantTypeRefreshToken}
+	grants := []oidc.GrantType{oidc.GrantTypeRefreshToken}
+	if len(c.client.RedirectURIs) > 0 {
+		grants = append(grants, oidc.GrantTypeCode)
+	}
+	if c.issuer.config.Device {
+		grants = append(grants, oidc.GrantTypeDeviceCode)
+	}
+	if c.client.Service {
+		grants = append(grants, oidc.GrantTypeClientCredentials)
+	}
+	slices.Sort(grants)
+	return grants
+}
+
+func grantNames(grants []oidc.GrantType) []string {
+	names := make([]string, len(grants))
+	for n, g := range grants {
+		names[n] = string(g)
+	}
+	return names
 }
 
 // LoginURL is where the browser goes with a request that was found good: to the dispatcher.

@@ -3,6 +3,7 @@ package idp
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -28,6 +29,13 @@ type Config struct {
 
 	// SessionTTL is how long a browser stays signed in. Default 168h.
 	SessionTTL time.Duration `koanf:"session_ttl"`
+
+	// Device lets programs on devices without a browser sign people in, who type a code on another (RFC 8628). Anybody can
+	// send somebody such a code and hope that they type it, so it is off. Default false.
+	Device bool `koanf:"device"`
+
+	// Clients are those that the operator knows, by client_id. Default: none.
+	Clients map[string]ClientConfig `koanf:"clients"`
 
 	// Registration is about clients that register themselves (RFC 7591).
 	Registration RegistrationConfig `koanf:"registration"`
@@ -63,6 +71,10 @@ type RegistrationConfig struct {
 	// have, beside https and http on loopback. Default: those of well-known clients.
 	Schemes []string `koanf:"schemes"`
 
+	// Allow lists which clients may register, by where they return to: each redirect URI must match one
+	// of these; * stands for any run of characters, as in "https://*.example.com/*". Default: all.
+	Allow []string `koanf:"allow"`
+
 	// Rate is how many registrations per minute one address may make. Default 60.
 	Rate int `koanf:"rate"`
 
@@ -84,6 +96,7 @@ func DefaultConfig() Config {
 		SessionTTL:   7 * 24 * time.Hour,
 		Registration: RegistrationConfig{
 			Schemes: []string{"cursor", "vscode", "vscode-insiders", "vscodium", "windsurf", "kiro", "zed", "warp", "claude", "goose", "lmstudio", "raycast", "com.raycast"},
+			Allow:   []string{"*"},
 			Rate:    60,
 			Max:     10_000,
 			Unused:  7 * 24 * time.Hour,
@@ -122,6 +135,9 @@ func (c Config) Validate() error {
 		if !validScheme.MatchString(s) || slices.Contains(activeSchemes, s) {
 			bad("registration.schemes", "%q is not a private-use URI scheme", s)
 		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(c.Clients)) {
+		errs = append(errs, c.Clients[id].validate(id, c.Registration.Schemes)...)
 	}
 	if _, err := c.Documents.pinned(c.Registration.Schemes); err != nil {
 		errs = append(errs, err)

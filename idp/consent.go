@@ -35,7 +35,7 @@ func (i *Issuer) serveConsent(w http.ResponseWriter, r *http.Request) error {
 	}
 	page := consentPage{
 		Client: f.client.Name, Site: siteOf(f.client), Server: f.req.Server, Resource: f.req.Resource, User: f.session.User.Name,
-		To: destinationOf(f.req.RedirectURI), Powers: powers(f.req), Allowed: f.allowed,
+		To: destinationOf(f.req.RedirectURI), Powers: powers(f.req.Server, f.req.Scopes), Allowed: f.allowed,
 	}
 	page.Req, page.leaves = f.sealed, true
 	page.CSRF = i.formToken(i.cookies.ensureBrowser(w, r), f.session)
@@ -128,12 +128,12 @@ func siteOf(c Client) string {
 }
 
 // powers says in words what the scopes mean.
-func powers(req *request) []string {
+func powers(server string, scopes []string) []string {
 	var all []string
-	if hasScope(req.Scopes, "mcp") {
-		all = append(all, "use all tools, prompts and resources of “"+req.Server+"” in your name")
+	if hasScope(scopes, "mcp") {
+		all = append(all, "use all tools, prompts and resources of “"+server+"” in your name")
 	}
-	if hasScope(req.Scopes, "openid") || hasScope(req.Scopes, "profile") {
+	if hasScope(scopes, "openid") || hasScope(scopes, "profile") {
 		all = append(all, "see your user name")
 	}
 	return append(all, "stay connected while you are away, until you disconnect it")

@@ -2,7 +2,9 @@ package idp
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/zitadel/oidc/v3/pkg/oidc"
@@ -12,7 +14,8 @@ import (
 // clients read whichever they find first, and both must say the same. It says what is there, and nothing else.
 type metadata struct {
 	oidc.DiscoveryConfiguration
-	Iss bool `json:"authorization_response_iss_parameter_supported"` // RFC 9207 §3
+	Iss  bool   `json:"authorization_response_iss_parameter_supported"` // RFC 9207 §3
+	Push string `json:"pushed_authorization_request_endpoint"`          // RFC 9126 §5
 }
 
 // authMethods are the ways a client may prove itself at the token endpoint.
@@ -32,11 +35,13 @@ func signatures() []string {
 func (i *Issuer) discovery() ([]byte, error) {
 	m := metadata{
 		DiscoveryConfiguration: oidc.DiscoveryConfiguration{
-			Issuer:                                     i.issuer,
-			AuthorizationEndpoint:                      i.url(pathAuthorize),
-			TokenEndpoint:                              i.url(pathToken),
-			UserinfoEndpoint:                           i.url(pathUserinfo),
-			RevocationEndpoint:                         i.url(pathRevoke),
+			Issuer:                i.issuer,
+			AuthorizationEndpoint: i.url(pathAuthorize),
+			TokenEndpoint:         i.url(pathToken),
+			UserinfoEndpoint:      i.url(pathUserinfo),
+			RevocationEndpoint:    i.url(pathRevoke),
+			IntrospectionEndpoint: i.url(pathIntrospect),
+			IntrospectionEndpointAuthMethodsSupported: authMethods()[1:], // a public client cannot prove itself
 			JwksURI:                                    i.url(pathKeys),
 			ScopesSupported:                            supportedScopes,
 			ResponseTypesSupported:                     []string{string(oidc.ResponseTypeCode)},
@@ -50,7 +55,14 @@ func (i *Issuer) discovery() ([]byte, error) {
 			ClaimsSupported:                            []string{"iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "amr", "azp", "at_hash", "c_hash", "name", "preferred_username"},
 			CodeChallengeMethodsSupported:              []oidc.CodeChallengeMethod{oidc.CodeChallengeMethodS256},
 		},
-		Iss: true,
+		Iss: true, Push: i.url(pathPush),
+	}
+	if i.config.Device {
+		m.DeviceAuthorizationEndpoint = i.url(pathDeviceAuthorization)
+		m.GrantTypesSupported = append(m.GrantTypesSupported, oidc.GrantTypeDeviceCode)
+	}
+	if slices.ContainsFunc(slices.Collect(maps.Values(i.config.Clients)), func(c ClientConfig) bool { return c.Service }) {
+		m.GrantTypesSupported = append(m.GrantTypesSupported, oidc.GrantTypeClientCredentials)
 	}
 	m.ClientIDMetadataDocumentSupported = !i.config.Documents.Disabled
 	if !i.config.Registration.Disabled {

@@ -5,6 +5,7 @@
 // the dispatcher, which alone decides what comes next:
 //
 //	client ─ GET /.well-known/oauth-authorization-server ──▶ discovery.go   RFC 8414, OpenID Connect Discovery
+//	client ─ POST /par ─────────────────────────────────────▶ pushed.go      RFC 9126: checked, sealed, and nothing stored
 //	client ─ POST /register ───────────────────────────────▶ register.go    RFC 7591, RFC 7592
 //	browser ─ GET /authorize ──▶ documents.go   a client_id that is a URL: its document, fetched and guarded by package cimd
 //	              │              authorize.go   client and redirect_uri wrong: a page, never a redirect
@@ -16,6 +17,8 @@
 //	              └─ signed in, allowed, agreed ──▶ code ──▶ redirect_uri?code&state&iss
 //	client ─ POST /token ──▶ server.go   client authenticated first: by nothing, a secret, or a signature (assertion.go); then
 //	                         code.go      verifier, redirect_uri, resource; code spent and tokens made in one transaction
+//	                         service.go   a configured client in its own name (RFC 6749 §4.4): the user service:NAME
+//	                         device.go    a device that showed a code, which device_page.go asked its person about (RFC 8628)
 //	                         refresh.go   rotation; the same successor within the grace, else the family ends
 //	client ─ bearer ──▶ Verify (verify.go)   SHA-256, one map; the audience is exactly this resource, the person is still allowed
 //

@@ -72,6 +72,8 @@ type Issuer struct {
 	accounts *throttle // failed sign-ins by name
 	visitors *throttle // sign-ins by address
 	comers   *throttle // registrations by address
+	polls    *throttle // of device codes
+	guesses  *throttle // of user codes by address
 
 	documents documents
 	keysets   *keysets
@@ -103,6 +105,9 @@ func New(ctx context.Context, o Options) (*Issuer, error) {
 	i.encoder = newIssEncoder(i.issuer)
 	if i.metadata, err = i.discovery(); err != nil {
 		return nil, fmt.Errorf("cannot encode metadata: %w", err)
+	}
+	if err := i.configure(ctx); err != nil {
+		return nil, err
 	}
 	i.handler = i.routes()
 
@@ -138,6 +143,8 @@ func fromOptions(o Options) (*Issuer, error) {
 		origins:  http.NewCrossOriginProtection(),
 		accounts: newThrottle(30*time.Second, 10),
 		visitors: newThrottle(2*time.Second, 30),
+		polls:    newThrottle(pollInterval-time.Second, 1), // a second less: clocks and networks differ
+		guesses:  newThrottle(6*time.Second, 10),
 		comers:   newThrottle(time.Minute/time.Duration(o.Config.Registration.Rate), max(10, o.Config.Registration.Rate)),
 	}
 	if i.log == nil {

@@ -143,6 +143,7 @@ const (
 	prefixClient  = "mcpd_cs_"
 	prefixManage  = "mcpd_rm_"
 	prefixLink    = "mcpd_li_"
+	prefixDevice  = "mcpd_dc_"
 )
 
 func randomBytes(n int) []byte {

@@ -19,7 +19,20 @@ type loginPage struct {
 	Problem string
 	Client  string // who asks for the sign-in; "" when the person came by themselves
 	Server  string
-	done    bool // nobody needs to sign in
+	Device  bool   // who signs in goes on to connect a device,
+	Code    string // which shows this code, if it is known already
+	done    bool   // nobody needs to sign in
+}
+
+// after is where a sign-in leads: back to what a client or a device began, or to the person's own page.
+func (p *loginPage) after() string {
+	switch {
+	case p.Req != "":
+		return joinPath(pathContinue, p.Req)
+	case p.Device:
+		return deviceURL(p.Code)
+	}
+	return pathAccount
 }
 
 // serveLogin shows the sign-in form.
@@ -29,7 +42,7 @@ func (i *Issuer) serveLogin(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if page.done { // signed in meanwhile, in another tab or by a link
-		http.Redirect(w, r, after(page.Req), http.StatusSeeOther)
+		http.Redirect(w, r, page.after(), http.StatusSeeOther)
 		return nil
 	}
 	return i.pages.login.show(w, http.StatusOK, page)
@@ -68,16 +81,8 @@ func (i *Issuer) serveSignIn(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	i.log.Info("signed in", zap.String("user", u.Name), zap.String("by", "password"))
-	http.Redirect(w, r, after(page.Req), http.StatusSeeOther)
+	http.Redirect(w, r, page.after(), http.StatusSeeOther)
 	return nil
-}
-
-// after is where a sign-in leads: back to what a client began, or to the person's own page.
-func after(sealed string) string {
-	if sealed != "" {
-		return joinPath(pathContinue, sealed)
-	}
-	return pathAccount
 }
 
 // authenticate checks a name and a password. nil is a wrong one, or an unknown name:
@@ -124,6 +129,7 @@ func (i *Issuer) loginPage(w http.ResponseWriter, r *http.Request) (loginPage, *
 			return page, nil, err
 		}
 		page.done = session != nil
+		page.Device, page.Code = i.config.Device && r.Form.Has("device"), cleanUserCode(r.FormValue("device"))
 	}
 	page.CSRF = i.formToken(i.cookies.ensureBrowser(w, r), session)
 	return page, session, nil

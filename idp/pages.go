@@ -19,7 +19,7 @@ type pages struct {
 	host, styleHash string
 	css             template.CSS
 
-	login, link, consent, account, logout, message *page
+	login, link, consent, device, account, logout, message *page
 }
 
 // form is what every page with a form has.
@@ -55,6 +55,7 @@ func newPages(host string) (*pages, error) {
 		{&s.login, "login", "Sign in"},
 		{&s.link, "link", "Sign in"},
 		{&s.consent, "consent", "Connect a program"},
+		{&s.device, "device", "Connect a device"},
 		{&s.account, "account", "Your account"},
 		{&s.logout, "logout", "Sign out"},
 		{&s.message, "message", "Sign-in"},

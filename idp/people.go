@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -37,7 +38,7 @@ func (i *Issuer) CreateUser(ctx context.Context, name, password string) (User, e
 // SetPassword gives a person a new password, and ends their browser sessions and
 // sign-in links. Clients stay connected. An empty password takes the password away.
 func (i *Issuer) SetPassword(ctx context.Context, name, password string) error {
-	a, err := i.account(ctx, name)
+	a, err := i.person(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -66,13 +67,13 @@ func (i *Issuer) RemoveUser(ctx context.Context, name string) (User, error) {
 	return a.User, nil
 }
 
-// Users lists everybody, by name.
+// Users lists all people, by name.
 func (i *Issuer) Users(ctx context.Context) ([]User, error) {
 	users, err := i.store.Users().List(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("cannot list users: %w", err)
 	}
-	return users, nil
+	return slices.DeleteFunc(users, User.Service), nil
 }
 
 // SignInLink makes a URL that signs a person in, once, until ttl is over.
@@ -80,7 +81,7 @@ func (i *Issuer) SignInLink(ctx context.Context, userName string, ttl time.Durat
 	if ttl <= 0 {
 		return "", fmt.Errorf("a sign-in link must be good for some time, not %s", ttl)
 	}
-	a, err := i.account(ctx, userName)
+	a, err := i.person(ctx, userName)
 	if err != nil {
 		return "", err
 	}
@@ -103,6 +104,15 @@ func (i *Issuer) account(ctx context.Context, name string) (Account, error) {
 		return Account{}, fmt.Errorf("cannot look up user: %w", err)
 	}
 	return a, nil
+}
+
+// person is an account that somebody can sign in to.
+func (i *Issuer) person(ctx context.Context, name string) (Account, error) {
+	a, err := i.account(ctx, name)
+	if err == nil && a.Service() {
+		return a, fmt.Errorf("%q is a service: nobody signs in as it", name)
+	}
+	return a, err
 }
 
 // checkName keeps names readable in logs, on pages and in an allow list, where "*" and a "group:" prefix mean something.

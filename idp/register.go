@@ -115,7 +115,8 @@ func (i *Issuer) newClient(in registration) (Client, error) {
 	default:
 		return c, invalidMetadata("token_endpoint_auth_method must be none, client_secret_basic or client_secret_post")
 	}
-	if len(in.GrantTypes) > 0 && !slices.Contains(in.GrantTypes, string(oidc.GrantTypeCode)) {
+	redirects := len(in.GrantTypes) == 0 || slices.Contains(in.GrantTypes, string(oidc.GrantTypeCode))
+	if !redirects && !(i.config.Device && slices.Contains(in.GrantTypes, string(oidc.GrantTypeDeviceCode))) {
 		return c, invalidMetadata("grant_types must have authorization_code")
 	}
 	if len(in.ResponseTypes) > 0 && !slices.Contains(in.ResponseTypes, string(oidc.ResponseTypeCode)) {
@@ -131,12 +132,15 @@ func (i *Issuer) newClient(in registration) (Client, error) {
 	if err := checkLogoutURIs(c.LogoutURIs); err != nil {
 		return c, invalidMetadata(err.Error())
 	}
-	if len(c.RedirectURIs) == 0 || len(c.RedirectURIs) > maxRedirects {
+	if len(c.RedirectURIs) == 0 && redirects || len(c.RedirectURIs) > maxRedirects {
 		return c, &apiError{status: http.StatusBadRequest, Code: codeInvalidRedirect, Text: fmt.Sprintf("there must be one to %d redirect_uris", maxRedirects)}
 	}
 	for n, uri := range c.RedirectURIs {
 		if err := checkRedirect(uri, i.config.Registration.Schemes); err != nil {
 			return c, &apiError{status: http.StatusBadRequest, Code: codeInvalidRedirect, Text: fmt.Sprintf("redirect_uris[%d]: %s", n, err)}
+		}
+		if !slices.ContainsFunc(i.config.Registration.Allow, func(pattern string) bool { return matchGlob(pattern, uri) }) {
+			return c, &apiError{status: http.StatusForbidden, Code: codeInvalidRedirect, Text: fmt.Sprintf("redirect_uris[%d]: the operator does not let such clients register", n)}
 		}
 	}
 	if c.Name == "" {
@@ -171,7 +175,7 @@ func (i *Issuer) describeClient(c Client) registration {
 	return registration{
 		ClientID: c.ID, IssuedAt: c.Created.Unix(), ManagementURI: i.url(pathRegister) + "/" + c.ID,
 		Name: c.Name, RedirectURIs: c.RedirectURIs, LogoutURIs: c.LogoutURIs, AuthMethod: c.AuthMethod,
-		GrantTypes:    []string{string(oidc.GrantTypeCode), string(oidc.GrantTypeRefreshToken)},
+		GrantTypes:    grantNames(opClient{c, i}.GrantTypes()),
 		ResponseTypes: []string{string(oidc.ResponseTypeCode)},
 		Scope:         sentence(supportedScopes), URI: c.URI, SoftwareID: c.SoftwareID, ApplicationType: c.AppType,
 	}
@@ -184,6 +188,40 @@ func (i *Issuer) serveRegistration(w http.ResponseWriter, r *http.Request) error
 		return err
 	}
 	writeJSON(w, http.StatusOK, i.describeClient(c))
+	return nil
+}
+
+// serveReregister replaces what a client says of itself (RFC 7592 §2.2). Who agreed to what it was is asked again.
+func (i *Issuer) serveReregister(w http.ResponseWriter, r *http.Request) error {
+	old, err := i.managed(w, r)
+	if err != nil {
+		return err
+	}
+	in, err := readRegistration(w, r)
+	if err != nil {
+		return err
+	}
+	secret := DigestOf(in.Secret)
+	if in.ClientID != old.ID || in.Secret != "" && subtle.ConstantTimeCompare(secret[:], old.Secret[:]) != 1 {
+		return &apiError{status: http.StatusBadRequest, Code: codeInvalidRequest, Text: "client_id and client_secret must be those of the client"}
+	}
+	c, err := i.newClient(in)
+	if err != nil {
+		return err
+	}
+	c.ID, c.Kind, c.Created, c.Used, c.Manage, c.Secret = old.ID, old.Kind, old.Created, old.Used, old.Manage, old.Secret
+	out := i.describeClient(c)
+	switch {
+	case c.AuthMethod == string(oidc.AuthMethodNone):
+		c.Secret = Digest{}
+	case old.AuthMethod == string(oidc.AuthMethodNone):
+		out.Secret, out.SecretExpires = newSecret(prefixClient), new(int64)
+		c.Secret = DigestOf(out.Secret)
+	}
+	if err := i.store.Clients().Update(r.Context(), c); err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, out)
 	return nil
 }
 

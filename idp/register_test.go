@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -131,12 +132,14 @@ func TestManageRegistration(t *testing.T) {
 	h := newHouse(t)
 	_, out := h.postJSON("/register", map[string]any{"redirect_uris": []string{loopback}, "client_name": "App"})
 	at, token := out["registration_client_uri"].(string), out["registration_access_token"].(string)
+	put := `{"redirect_uris":["` + loopback + `"]}`
 	do := func(method, token string) (int, string) {
-		r, err := http.NewRequestWithContext(t.Context(), method, at, nil)
+		r, err := http.NewRequestWithContext(t.Context(), method, at, strings.NewReader(put))
 		if err != nil {
 			t.Fatal(err)
 		}
 		r.Header.Set("Authorization", "Bearer "+token)
+		r.Header.Set("Content-Type", "application/json")
 		resp, err := http.DefaultClient.Do(r)
 		if err != nil {
 			t.Fatal(err)
@@ -155,11 +158,38 @@ func TestManageRegistration(t *testing.T) {
 	if status, body := do("GET", token); status != 200 || !strings.Contains(body, `"App"`) || strings.Contains(body, token) {
 		t.Errorf("%d %s", status, body)
 	}
-	if status, _ := do("PUT", token); status != 405 {
-		t.Errorf("PUT: %d", status)
-	}
 	a := &app{house: h, id: out["client_id"].(string), redirect: loopback, verifier: strings.Repeat("v", 43)}
 	got := a.redeem(a.code(h.signedIn("alice"), nil), nil).wants(h, 200, "")
+	h.good(got.Access, "alpha")
+
+	// Replaced as a whole: what it is called and where it returns to. The person is asked again.
+	for name, bad := range map[string]string{
+		"no id":        put,
+		"other id":     `{"client_id":"cli_x","redirect_uris":["` + loopback + `"]}`,
+		"wrong secret": `{"client_id":"` + a.id + `","client_secret":"x","redirect_uris":["` + loopback + `"]}`,
+		"script":       `{"client_id":"` + a.id + `","redirect_uris":["javascript:alert(1)"]}`,
+	} {
+		put = bad
+		if status, body := do("PUT", token); status != 400 {
+			t.Errorf("PUT, %s: %d %s", name, status, body)
+		}
+	}
+	put = `{"client_id":"` + a.id + `","client_name":"App","redirect_uris":["` + loopback + `","https://new.example/cb"]}`
+	if status, _ := do("PUT", "wrong"); status != 401 {
+		t.Errorf("PUT with a wrong token: %d", status)
+	}
+	if status, body := do("PUT", token); status != 200 || !strings.Contains(body, "new.example") || strings.Contains(body, "secret") {
+		t.Errorf("PUT: %d %s", status, body)
+	}
+	again := h.stranger()
+	again.name = "alice"
+	again.signIn()
+	again.browse(a.ask(url.Values{"redirect_uri": {"https://new.example/cb"}})).wants(200).says("new.example")
+	put = `{"client_id":"` + a.id + `","redirect_uris":["` + loopback + `"],"token_endpoint_auth_method":"client_secret_basic"}`
+	if status, body := do("PUT", token); status != 200 || !strings.Contains(body, `"client_secret":"mcpd_cs_`) {
+		t.Errorf("PUT that wants a secret: %d %s", status, body)
+	}
+	a.refresh(got.Refresh, nil).wants(h, 401, "invalid_client")
 	h.good(got.Access, "alpha")
 	if status, _ := do("DELETE", token); status != 204 {
 		t.Errorf("DELETE: %d", status)
@@ -193,6 +223,14 @@ func TestRegistrationLimits(t *testing.T) {
 	}
 	h.stranger().browse(used.ask(nil)).wants(200)
 
+	some := newHouse(t, func(o *idp.Options) {
+		o.Config.Registration.Allow = []string{"https://*.good.example/*", "http://localhost*"}
+	})
+	for redirect, want := range map[string]int{"https://app.good.example/cb": 201, "http://localhost:8/cb": 201, loopback: 403, "https://evil.example/good.example/": 403} {
+		if status, out := some.postJSON("/register", map[string]any{"redirect_uris": []string{redirect}}); status != want {
+			t.Errorf("%s: %d %v", redirect, status, out)
+		}
+	}
 	off := newHouse(t, func(o *idp.Options) { o.Config.Registration.Disabled = true })
 	if status, _ := off.postJSON("/register", in); status != 403 {
 		t.Errorf("registration is off, but %d", status)

@@ -11,25 +11,31 @@ import (
 
 // Paths of the issuer. They are the defaults that MCP 2025-03-26 clients assume when they find no metadata.
 const (
-	pathMetadata  = "/.well-known/oauth-authorization-server"
-	pathOpenID    = "/.well-known/openid-configuration"
-	pathKeys      = "/jwks"
-	pathAuthorize = "/authorize"
-	pathContinue  = "/authorize/continue"
-	pathToken     = "/token"
-	pathRegister  = "/register"
-	pathRevoke    = "/revoke"
-	pathUserinfo  = "/userinfo"
-	pathLogin     = "/login"
-	pathLink      = "/signin"
-	pathConsent   = "/consent"
-	pathAccount   = "/account"
-	pathLogout    = "/logout"
+	pathMetadata   = "/.well-known/oauth-authorization-server"
+	pathOpenID     = "/.well-known/openid-configuration"
+	pathKeys       = "/jwks"
+	pathAuthorize  = "/authorize"
+	pathContinue   = "/authorize/continue"
+	pathToken      = "/token"
+	pathRegister   = "/register"
+	pathRevoke     = "/revoke"
+	pathPush       = "/par"
+	pathIntrospect = "/introspect"
+	pathDevice     = "/device"
+
+	pathDeviceAuthorization = "/device_authorization"
+
+	pathUserinfo = "/userinfo"
+	pathLogin    = "/login"
+	pathLink     = "/signin"
+	pathConsent  = "/consent"
+	pathAccount  = "/account"
+	pathLogout   = "/logout"
 )
 
 // Paths lists the first segments of the issuer's paths: no server may have such a name where both share a host.
 func Paths() []string {
-	return []string{".well-known", "account", "authorize", "consent", "favicon.ico", "jwks", "login", "logout", "register", "revoke", "signin", "token", "userinfo"}
+	return []string{".well-known", "account", "authorize", "consent", "device", "device_authorization", "favicon.ico", "introspect", "jwks", "login", "logout", "par", "register", "revoke", "signin", "token", "userinfo"}
 }
 
 // class says who may call a route, and with that which defences it has.
@@ -58,16 +64,18 @@ func (i *Issuer) table() []route {
 	form := func(show, take handler) map[string]handler {
 		return map[string]handler{http.MethodGet: show, http.MethodPost: take}
 	}
-	return []route{
+	all := []route{
 		{pathMetadata, open, get(i.serveMetadata)},
 		{pathMetadata + "/", open, get(i.serveMetadata)}, // path-inserted, by clients that take a server's URL for the issuer
 		{pathOpenID, open, get(i.serveMetadata)},
 		{pathOpenID + "/", open, get(i.serveMetadata)},
 		{pathKeys, open, get(i.serveKeys)},
 		{pathRegister, open, post(i.serveRegister)},
-		{pathRegister + "/{client}", open, map[string]handler{http.MethodGet: i.serveRegistration, http.MethodDelete: i.serveUnregister}},
+		{pathRegister + "/{client}", open, map[string]handler{http.MethodGet: i.serveRegistration, http.MethodPut: i.serveReregister, http.MethodDelete: i.serveUnregister}},
 		{pathToken, open, post(i.serveForm)},
 		{pathRevoke, open, post(i.serveForm)},
+		{pathIntrospect, open, post(i.serveForm)},
+		{pathPush, open, post(i.servePush)},
 		{pathUserinfo, open, map[string]handler{http.MethodGet: i.serveUserinfo, http.MethodPost: i.serveUserinfo}},
 
 		{pathAuthorize, arrival, form(i.serveAuthorize, i.serveAuthorize)},
@@ -87,6 +95,10 @@ func (i *Issuer) table() []route {
 			return &shown{status: http.StatusNotFound, title: "There is nothing here", text: "The address is not one of this sign-in service."}
 		})},
 	}
+	if i.config.Device {
+		all = append(all, route{pathDeviceAuthorization, open, post(i.serveDeviceAuthorization)}, route{pathDevice, browser, form(i.serveDevice, i.serveDeviceDecision)})
+	}
+	return all
 }
 
 func (i *Issuer) routes() http.Handler {

@@ -39,7 +39,11 @@ func newServer(i *Issuer) (*server, error) {
 		Authorization: op.NewEndpoint(pathAuthorize),
 		Token:         op.NewEndpoint(pathToken),
 		Revocation:    op.NewEndpoint(pathRevoke),
+		Introspection: op.NewEndpoint(pathIntrospect),
 		JwksURI:       op.NewEndpoint(pathKeys),
+	}
+	if i.config.Device {
+		endpoints.DeviceAuthorization = op.NewEndpoint(pathDeviceAuthorization)
 	}
 	s := &server{LegacyServer: op.NewLegacyServer(provider, endpoints), issuer: i, provider: provider}
 	s.handler = op.RegisterServer(s, endpoints,
@@ -142,21 +146,30 @@ func (i *Issuer) serveKeys(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// serveForm hands the library a form of the token or revocation endpoint: only what the
-// body says counts, and it says everything once (RFC 6749 §3.2). Credentials in an address end up in logs.
-func (i *Issuer) serveForm(w http.ResponseWriter, r *http.Request) error {
+// formOf reads the form of an endpoint for programs: only what the body says counts, and
+// it says everything once (RFC 6749 §3.2). Credentials in an address end up in logs.
+func formOf(r *http.Request) (*http.Request, error) {
 	next := r.Clone(r.Context())
 	next.URL = &url.URL{Path: r.URL.Path}
 	if err := next.ParseForm(); err != nil {
-		return &apiError{status: http.StatusBadRequest, Code: codeInvalidRequest, Text: "the form could not be read"}
+		return nil, &apiError{status: http.StatusBadRequest, Code: codeInvalidRequest, Text: "the form could not be read"}
 	}
 	for name, v := range next.PostForm {
 		if len(v) > 1 && name != "resource" {
-			return &apiError{status: http.StatusBadRequest, Code: codeInvalidRequest, Text: "a parameter is there more than once"}
+			return nil, &apiError{status: http.StatusBadRequest, Code: codeInvalidRequest, Text: "a parameter is there more than once"}
 		}
 	}
 	if len(next.PostForm) == 0 {
-		return &apiError{status: http.StatusBadRequest, Code: codeInvalidRequest, Text: "want a form: application/x-www-form-urlencoded"}
+		return nil, &apiError{status: http.StatusBadRequest, Code: codeInvalidRequest, Text: "want a form: application/x-www-form-urlencoded"}
+	}
+	return next, nil
+}
+
+// serveForm hands the library a form of the token, revocation or introspection endpoint.
+func (i *Issuer) serveForm(w http.ResponseWriter, r *http.Request) error {
+	next, err := formOf(r)
+	if err != nil {
+		return err
 	}
 	w.Header().Set("Pragma", "no-cache")
 	i.server.ServeHTTP(&challenger{ResponseWriter: w, basic: r.Header.Get("Authorization") != ""}, next)

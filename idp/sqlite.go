@@ -74,6 +74,7 @@ func (d *db) Sessions() SessionStore { return dbSessions{d} }
 func (d *db) Clients() ClientStore   { return dbClients{d} }
 func (d *db) Consents() ConsentStore { return dbConsents{d} }
 func (d *db) Tokens() TokenStore     { return dbTokens{d} }
+func (d *db) Devices() DeviceStore   { return dbDevices{d} }
 func (d *db) Keys() KeyStore         { return dbKeys{d} }
 
 // Sweep implements Store.
@@ -86,6 +87,7 @@ func (d *db) Sweep(ctx context.Context, s Sweep) (int, error) {
 		{"sessions", "expires < ?", s.Now},
 		{"links", "expires < ?", s.Now},
 		{"codes", "expires < ?", s.Now},
+		{"devices", "expires < ?", s.Now},
 		{"access_tokens", "expires < ?", s.Now},
 		{"refresh_tokens", "expires < ?", s.Now},
 		{"families", "expires < ?", s.Now},

@@ -20,13 +20,15 @@ type clientData struct {
 	URI          string          `json:"uri,omitempty"`
 	SoftwareID   string          `json:"software_id,omitempty"`
 	AppType      string          `json:"app_type,omitempty"`
+	Service      bool            `json:"service,omitempty"`
+	Introspects  bool            `json:"introspects,omitempty"`
 	Fresh        int64           `json:"fresh,omitempty"`
 }
 
 func encodeClient(c Client) (string, error) {
 	data, err := json.Marshal(clientData{
 		RedirectURIs: c.RedirectURIs, LogoutURIs: c.LogoutURIs, AuthMethod: c.AuthMethod, Keys: c.Keys, KeysURI: c.KeysURI,
-		URI: c.URI, SoftwareID: c.SoftwareID, AppType: c.AppType, Fresh: ms(c.Fresh),
+		URI: c.URI, SoftwareID: c.SoftwareID, AppType: c.AppType, Service: c.Service, Introspects: c.Introspects, Fresh: ms(c.Fresh),
 	})
 	if err != nil {
 		return "", fmt.Errorf("cannot encode client %q: %w", c.ID, err)
@@ -40,7 +42,7 @@ func decodeClient(c *Client, data []byte) error {
 		return fmt.Errorf("cannot decode client %q: %w", c.ID, err)
 	}
 	c.RedirectURIs, c.LogoutURIs, c.AuthMethod, c.Keys, c.KeysURI = more.RedirectURIs, more.LogoutURIs, more.AuthMethod, more.Keys, more.KeysURI
-	c.URI, c.SoftwareID, c.AppType, c.Fresh = more.URI, more.SoftwareID, more.AppType, at(more.Fresh)
+	c.URI, c.SoftwareID, c.AppType, c.Service, c.Introspects, c.Fresh = more.URI, more.SoftwareID, more.AppType, more.Service, more.Introspects, at(more.Fresh)
 	return nil
 }
 
@@ -90,6 +92,23 @@ func scanClient(scan func(...any) error) (Client, error) {
 
 func (d dbClients) Get(ctx context.Context, id string) (Client, error) {
 	return scanClient(d.read.QueryRowContext(ctx, `SELECT `+clientColumns+` FROM clients WHERE id = ?`, id).Scan)
+}
+
+func (d dbClients) List(ctx context.Context, kind ClientKind) ([]Client, error) {
+	rows, err := d.read.QueryContext(ctx, `SELECT `+clientColumns+` FROM clients WHERE kind = ? ORDER BY id`, string(kind))
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all []Client
+	for rows.Next() {
+		c, err := scanClient(rows.Scan)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, c)
+	}
+	return all, rows.Err()
 }
 
 func (d dbClients) Use(ctx context.Context, id string, now time.Time) error {

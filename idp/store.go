@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"strings"
 	"time"
 )
 
@@ -17,6 +18,7 @@ type Store interface {
 	Clients() ClientStore
 	Consents() ConsentStore
 	Tokens() TokenStore
+	Devices() DeviceStore
 	Keys() KeyStore
 
 	// Sweep removes at most s.Limit rows of each kind that time has made worthless
@@ -54,12 +56,16 @@ type Sweep struct {
 	Limit        int
 }
 
-// User is a person who can sign in. ID has the form usr_… and never a colon.
+// User is a person who can sign in, or a service that cannot. A person's ID has the form
+// usr_…, a service's svc_…, and neither has a colon. A service's name begins with "service:".
 type User struct {
 	ID      string
 	Name    string
 	Created time.Time
 }
+
+// Service reports whether a user is no person but a program that acts in its own name.
+func (u User) Service() bool { return strings.HasPrefix(u.ID, "svc_") }
 
 // Account is a user with the encoded argon2id hash of the password; "" means
 // that no password opens it.
@@ -128,6 +134,8 @@ type Client struct {
 	URI          string   // the client's home page, as it says
 	SoftwareID   string
 	AppType      string // application_type as it says: native, web or ""
+	Service      bool   // may get tokens in its own name
+	Introspects  bool   // may ask about any token
 	Created      time.Time
 	Used         time.Time // zero until somebody has signed in to it
 	Fresh        time.Time // of a documented one: until when its document need not be fetched again
@@ -139,6 +147,7 @@ type ClientStore interface {
 	Create(ctx context.Context, c Client, limit int) error // ErrExists
 	Update(ctx context.Context, c Client) error            // all but Kind, Created and Used; ErrNotFound
 	Get(ctx context.Context, id string) (Client, error)    // ErrNotFound
+	List(ctx context.Context, kind ClientKind) ([]Client, error)
 	Use(ctx context.Context, id string, now time.Time) error
 	Delete(ctx context.Context, id string) error // with its codes, consents and tokens; ErrNotFound
 }
@@ -236,6 +245,35 @@ type TokenStore interface {
 	DeleteAccess(ctx context.Context, hash Digest) error
 	DeleteFamily(ctx context.Context, id string) error
 	Connections(ctx context.Context, userID string, now time.Time) ([]Connection, error) // newest first
+}
+
+// Device is a sign-in that a program without a browser asked for (RFC 8628), and then its tombstone until it expires.
+type Device struct {
+	Hash     Digest // of the device code, which the program has
+	UserCode string // which the person types
+	Family   Family // of the tokens it will give; UserID and AuthTime are there when somebody has agreed
+	Expires  time.Time
+	State    DeviceState
+}
+
+// DeviceState is how far such a sign-in is.
+type DeviceState int
+
+// The states of a Device.
+const (
+	DeviceWaiting DeviceState = iota
+	DeviceAgreed
+	DeviceDenied
+	DeviceRedeemed
+)
+
+// DeviceStore keeps sign-ins of programs without a browser.
+type DeviceStore interface {
+	Put(ctx context.Context, d Device, limit int) error                                        // ErrExists: the user code; ErrFull
+	Get(ctx context.Context, hash Digest) (Device, error)                                      // ErrNotFound
+	ByUserCode(ctx context.Context, code string) (Device, error)                               // ErrNotFound
+	Decide(ctx context.Context, hash Digest, s DeviceState, userID string, at time.Time) error // of one that waits; ErrSpent
+	Redeem(ctx context.Context, hash Digest, a Access, r Refresh) error                        // one that was agreed to, makes the family; ErrSpent, ErrNotFound
 }
 
 // Key is a secret of the issuer itself. The newest of a kind is in use; older ones still verify.

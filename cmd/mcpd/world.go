@@ -94,10 +94,16 @@ func (w *world) allowed(server string, u idp.User) bool {
 	return slices.ContainsFunc(t.cfg.Allow, func(rule string) bool { return matchAllow(rule, u.Name) })
 }
 
+const servicePrefix = "service:"
+
 // matchAllow compares one allow entry with a user's name; "*" in the entry stands for any run of
-// characters, so that "*@corp.example" is a whole domain. Names are compared without case.
+// characters, so that "*@corp.example" is a whole domain. Names are compared without case. A service is
+// nobody who has signed in: only a rule that speaks of services means it.
 func matchAllow(rule, name string) bool {
 	rule, name = strings.ToLower(rule), strings.ToLower(name)
+	if strings.HasPrefix(name, servicePrefix) && !strings.HasPrefix(rule, servicePrefix) {
+		return false
+	}
 	head, rest, wild := strings.Cut(rule, "*")
 	if !wild {
 		return rule == name

@@ -25,6 +25,10 @@ func TestMatchAllow(t *testing.T) {
 		{"a*b*c", "acb", false},
 		{"ab*ba", "aba", false}, // head and tail may not share characters
 		{"", "alice", false},
+		{"*", "service:ci", false},
+		{"service:*", "service:ci", true},
+		{"service:ci", "service:ci", true},
+		{"*ci", "service:ci", false},
 	} {
 		if got := matchAllow(tt.rule, tt.name); got != tt.want {
 			t.Errorf("matchAllow(%q, %q) = %v, want %v", tt.rule, tt.name, got, tt.want)

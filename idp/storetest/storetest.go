@@ -31,6 +31,7 @@ func Run(t *testing.T, open func(t *testing.T) idp.Store) {
 		{"DeleteFamily", deleteFamily},
 		{"DeleteUser", deleteUser},
 		{"DeleteClient", deleteClient},
+		{"Devices", devices},
 		{"Keys", keys},
 		{"Sweep", sweep},
 	} {
