@@ -36,6 +36,10 @@ bench-proxy *ARGS: build
 e2e:
     (cd testdata/peers && npm ci) && MCPD_TEST_REQUIRE=all go test -count=1 ./cmd/mcpd
 
+# limits, sandboxes and ends on a virtual machine whose cgroups are ours (Debian, as root; a minute)
+vm *TESTS:
+    .ci/vm {{TESTS}}
+
 # all that CI does, on Debian 12 as root
 ci:
     .ci/run

@@ -58,7 +58,7 @@ func BenchmarkOutputLine(b *testing.B) {
 
 // One look at the whole process table, as mcpd status and each sweep take it.
 func BenchmarkMeasure(b *testing.B) {
-	h := newHost(Options{}.withDefaults().Logger, nil)
+	h := newHost(Options{}.withDefaults())
 	defer h.close()
 	b.ReportAllocs()
 	for b.Loop() {

@@ -6,14 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/mcpd/mcpd/supervisor/confine"
 )
 
 // TestMain lets the test binary stand in for every child: its first argument says which.
@@ -27,6 +31,8 @@ func TestMain(m *testing.M) {
 		err = RunGuardian(os.Stdin)
 	case "child-daemon":
 		err = childDaemon()
+	case "child-confine":
+		err = confine.Run(os.Args[2:])
 	default:
 		err = childMain(strings.TrimPrefix(os.Args[1], "child-"), os.Args[2:])
 	}
@@ -66,6 +72,7 @@ func childMain(kind string, args []string) error {
 			time.Sleep(time.Hour)
 		}
 	}
+	var tries attempts
 	in := bufio.NewScanner(os.Stdin)
 	for in.Scan() {
 		word, rest, _ := strings.Cut(in.Text(), " ")
@@ -83,6 +90,13 @@ func childMain(kind string, args []string) error {
 				return err
 			}
 			rest = fmt.Sprint(cmd.Process.Pid)
+		case "escape": // a session of its own, without the mark of its worker
+			cmd := exec.Command("/bin/sleep", "60")
+			cmd.SysProcAttr, cmd.Env = &syscall.SysProcAttr{Setsid: true}, []string{}
+			if err := cmd.Start(); err != nil {
+				return err
+			}
+			rest = fmt.Sprint(cmd.Process.Pid)
 		case "orphan": // a zombie for whoever adopts it: fork, in a session of its own, and leave
 			cmd := exec.Command("/bin/sh", "-c", "sleep 0.1 & echo $!")
 			cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: rest == "setsid"}
@@ -91,6 +105,8 @@ func childMain(kind string, args []string) error {
 				return err
 			}
 			rest = strings.TrimSpace(string(out))
+		default:
+			rest = tries.act(word, rest)
 		}
 		fmt.Println(os.Getpid(), rest)
 	}
@@ -98,6 +114,55 @@ func childMain(kind string, args []string) error {
 		time.Sleep(time.Hour)
 	}
 	return in.Err()
+}
+
+// attempts are at what a limit or a sandbox may forbid.
+type attempts struct{ hoard [][]byte }
+
+// act tells how one went.
+func (a *attempts) act(word, arg string) string {
+	var err error
+	switch word {
+	case "hog": // so many MiB, little by little, and keep them
+		for range childNumber(arg) {
+			page := make([]byte, 1<<20)
+			for i := range page {
+				page[i] = 1
+			}
+			a.hoard = append(a.hoard, page)
+		}
+	case "spawn": // so many processes
+		for range childNumber(arg) {
+			if err = exec.Command("/bin/sleep", "60").Start(); err != nil {
+				break
+			}
+		}
+	case "read":
+		_, err = os.ReadFile(arg)
+	case "write":
+		err = os.WriteFile(arg, []byte("x"), 0o600)
+	case "dial":
+		var c net.Conn
+		if c, err = net.DialTimeout("tcp", arg, time.Second); err == nil {
+			err = c.Close()
+		}
+	case "kill":
+		err = syscall.Kill(childNumber(arg), syscall.SIGKILL)
+	default:
+		return arg
+	}
+	if err != nil {
+		return err.Error()
+	}
+	return "ok"
+}
+
+func childNumber(text string) int {
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		return -1
+	}
+	return n
 }
 
 // childDaemon is a supervisor with deaf children that have deaf grandchildren, to be killed.

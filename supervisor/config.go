@@ -36,6 +36,8 @@ type Config struct {
 
 	Workers  WorkersConfig  `koanf:"workers"`
 	Timeouts TimeoutsConfig `koanf:"timeouts"`
+	Limits   LimitsConfig   `koanf:"limits"`
+	Sandbox  SandboxConfig  `koanf:"sandbox"`
 }
 
 // WorkersConfig says how many processes a server has.
@@ -74,6 +76,7 @@ func DefaultConfig() Config {
 	return Config{
 		Workers:  WorkersConfig{Max: 4, Idle: 15 * time.Minute, Queue: 256},
 		Timeouts: TimeoutsConfig{Start: time.Minute, Stdin: 2 * time.Second, Term: 3 * time.Second},
+		Sandbox:  SandboxConfig{Network: true},
 	}
 }
 
@@ -111,6 +114,8 @@ func (c Config) Validate() error {
 	}
 	c.Workers.validate(wrong)
 	c.Timeouts.validate(wrong)
+	c.Limits.validate(wrong)
+	c.Sandbox.validate(wrong)
 	return errors.Join(errs...)
 }
 

@@ -91,4 +91,8 @@
 // there and kills it. If we are killed, the kernel kills the children (Pdeathsig) and the guardian,
 // a process that holds the other end of a pipe, kills their groups and whatever carries the mark.
 // Outside Linux there are groups and the guardian only.
+//
+// Where a cgroup is delegated to mcpd, each child is born in one of its own, which holds it to its
+// limits and is killed with it. The sub-package confine has that, and the sandbox; where there is no
+// cgroup, a watch looks at the memory and the number of processes of those that have a limit.
 package supervisor

@@ -21,7 +21,10 @@ import (
 // real is a supervisor of real children.
 func real(t *testing.T) *Supervisor[*lineConn] {
 	t.Helper()
-	s := New[*lineConn](Options{Logger: zaptest.NewLogger(t)})
+	s := New[*lineConn](Options{
+		Logger:  zaptest.NewLogger(t),
+		Confine: []string{"/usr/bin/env", testBinary(t), "child-confine"}, Scratch: t.TempDir(),
+	})
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()

@@ -12,6 +12,8 @@ import (
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest"
+
+	"github.com/mcpd/mcpd/supervisor/confine"
 )
 
 // fakeSystem starts children that are a few fields, so that the clock of a bubble moves.
@@ -71,7 +73,9 @@ func (f *fakeSystem) start(o order) (child, error) {
 }
 
 func (f *fakeSystem) measure() measurement { return measurement{} }
-func (f *fakeSystem) close()               { f.mu.Lock(); f.closed = true; f.mu.Unlock() }
+
+func (f *fakeSystem) report(confine.Want) confine.Report { return confine.Report{} }
+func (f *fakeSystem) close()                             { f.mu.Lock(); f.closed = true; f.mu.Unlock() }
 func (f *fakeSystem) killAll() {
 	for _, c := range f.all() {
 		c.signal(syscall.SIGKILL)

@@ -53,7 +53,7 @@ func TestGuardianKills(t *testing.T) {
 	}
 	doomed, spared := start(), start()
 
-	h := newHost(zaptest.NewLogger(t), guardianCommand(t))
+	h := newHost(Options{Logger: zaptest.NewLogger(t), Guardian: guardianCommand(t)})
 	h.guardian.watch(doomed.Process.Pid)
 	h.guardian.watch(spared.Process.Pid)
 	h.guardian.unwatch(spared.Process.Pid)

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -15,6 +16,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/mcpd/mcpd/supervisor/confine"
 )
 
 // markVariable is in the environment of every child and so of what a child starts. It tells, of a
@@ -26,13 +29,15 @@ type host struct {
 	log      *zap.Logger
 	mark     string // drawn by chance: which processes are from this host
 	guardian *guardian
+	machine  *confine.Machine
+	scratch  string // for temporary directories; "": the system's
 
 	starts  chan startOrder
 	running sync.WaitGroup // the goroutines of processes
 	spawner sync.WaitGroup
-	sweeper sync.WaitGroup
-	stop    chan struct{} // ends the sweeper
-	dirty   chan struct{} // tells the sweeper that something may be left; holds one
+	sweeper sync.WaitGroup // and the watch
+	stop    chan struct{}  // ends both
+	dirty   chan struct{}  // tells the sweeper that something may be left; holds one
 
 	mu     sync.Mutex
 	serial int                 // guarded by mu; number of the last process
@@ -49,7 +54,10 @@ type host struct {
 // tracked is a child that was started here.
 type tracked struct {
 	*process
-	mark string
+	mark     string
+	want     confine.Want
+	cell     *confine.Cell
+	sentence string // why it was killed for its limits; guarded by the host's mu
 }
 
 // stray is an unclaimed zombie; with its start, in ticks since boot, its number is unique.
@@ -64,18 +72,37 @@ type startOrder struct {
 	err chan error
 }
 
-func newHost(log *zap.Logger, guardianCommand []string) *host {
+func newHost(o Options) *host {
 	h := &host{
-		log: log, mark: rand.Text(), starts: make(chan startOrder), stop: make(chan struct{}), dirty: make(chan struct{}, 1),
+		log: o.Logger, scratch: o.Scratch, mark: rand.Text(), starts: make(chan startOrder), stop: make(chan struct{}), dirty: make(chan struct{}, 1),
 		live: make(map[int]*tracked), left: make(map[int]struct{}), strays: make(map[stray]time.Time), doomed: make(map[stray]struct{}),
 		strayAge: 10 * time.Second,
 	}
-	adopt(log)
+	adopt(h.log)
+	h.machine = confine.Look(o.Confine) // before the first child, which else would be in our cgroup
+	h.log.Debug("limits", zap.Bool("cgroup", !h.machine.Watched()), zap.NamedError("why", h.machine.Why()))
+	h.prepareScratch()
 	h.spawner.Go(h.spawn) // ends when starts is closed, by close
 	h.sweeper.Go(h.sweep) // ends when stop is closed, by close
-	h.guardian = newGuardian(h, guardianCommand)
+	if h.machine.Watched() {
+		h.sweeper.Go(h.watch) // likewise
+	}
+	h.guardian = newGuardian(h, o.Guardian)
 	return h
 }
+
+// prepareScratch empties the directory for temporary ones: what is there belonged to workers of
+// before.
+func (h *host) prepareScratch() {
+	if h.scratch == "" {
+		return
+	}
+	if err := errors.Join(os.RemoveAll(h.scratch), os.MkdirAll(h.scratch, 0o700)); err != nil {
+		h.log.Warn("cannot empty the directory for temporary files", zap.Error(err))
+	}
+}
+
+func (h *host) report(w confine.Want) confine.Report { return h.machine.Report(w) }
 
 // spawn starts every child, from one thread that lives as long as there are children: the kernel
 // sends Pdeathsig when the *thread* that started a child ends, and threads of other goroutines
@@ -98,46 +125,67 @@ func (h *host) launch(cmd *exec.Cmd) error {
 func (h *host) start(o order) (child, error) {
 	h.mu.Lock()
 	h.serial++
-	mark := h.mark + "/" + o.spec.Name + "/" + strconv.Itoa(h.serial)
+	t := &tracked{mark: h.mark + "/" + o.spec.Name + "/" + strconv.Itoa(h.serial), want: o.spec.want()}
 	h.mu.Unlock()
+	var err error
+	if t.cell, err = h.machine.Cell(o.spec.Name, h.scratch, t.want); err != nil {
+		return nil, err
+	}
+	environ := append(append([]string(nil), o.spec.Environ...), markVariable+"="+t.mark)
+	if t.process, err = h.begin(o, environ, t.cell); err != nil {
+		t.cell.Close()
+		return nil, err
+	}
+	p := t.process
+	p.output = newOutput(o.ring, o.mask, p.pid())
+	h.mu.Lock()
+	h.live[p.pid()] = t
+	delete(h.left, p.pid())
+	h.mu.Unlock()
+	h.guardian.watch(p.pid())
+	h.running.Go(p.listen)               // ends with the child's standard error, which follow sees to
+	h.running.Go(func() { h.follow(t) }) // ends with the child
+	return p, nil
+}
 
-	environ := append(append([]string(nil), o.spec.Environ...), markVariable+"="+mark)
+// begin makes the process and starts it in its cell.
+func (h *host) begin(o order, environ []string, cell *confine.Cell) (*process, error) {
 	p, theirs, err := newProcess(o, environ)
 	if err != nil {
 		return nil, err
 	}
-	err = h.launch(p.cmd)
+	if err = cell.Dress(p.cmd); err == nil {
+		err = h.launch(p.cmd)
+	}
 	closeAll(theirs)
 	if err != nil {
 		closeAll([]*os.File{p.stdin, p.stdout, p.stderr})
 		return nil, unstartable(o, err)
 	}
-	p.output = newOutput(o.ring, o.mask, p.pid())
-	h.mu.Lock()
-	h.live[p.pid()] = &tracked{process: p, mark: mark}
-	delete(h.left, p.pid())
-	h.mu.Unlock()
-	h.guardian.watch(p.pid())
-	h.running.Go(p.listen)               // ends with the child's standard error, which follow sees to
-	h.running.Go(func() { h.follow(p) }) // ends with the child
 	return p, nil
 }
 
 // follow waits for the end of a child and cleans up behind it.
-func (h *host) follow(p *process) {
-	pid := p.pid()
+func (h *host) follow(t *tracked) {
+	p, pid := t.process, t.pid()
 	awaitExit(p)
 	// The child is a zombie now (on Linux) and keeps its number, so the group that has this
 	// number is its group: the one moment at which killing it can hit nobody else.
 	p.killGroup()
+	t.cell.Kill()
 	h.guardian.unwatch(pid)
-	p.finish()
+	p.reap()
+	h.mu.Lock()
+	sentence := cmp.Or(t.sentence, t.cell.Verdict(p.cmd.ProcessState))
+	h.mu.Unlock()
+	p.finish(sentence)
 	h.mu.Lock()
 	delete(h.live, pid)
 	h.left[pid] = struct{}{}
 	h.mu.Unlock()
 	h.nudge()
 	close(p.gone)
+	t.cell.Close()
 }
 
 // killAll kills the groups of all children.

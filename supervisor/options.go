@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/mcpd/mcpd/supervisor/confine"
 )
 
 // Options are what a Supervisor is made with. The zero value works.
@@ -17,6 +19,15 @@ type Options struct {
 	// killed. Default: none, and then only the children themselves end with this process (on
 	// Linux), not what they started.
 	Guardian []string
+
+	// Confine is the command line of a process that calls confine.Run with the arguments after
+	// it, normally this program with another hidden command. Default: none, and then there are no
+	// sandboxes, and limits only where a cgroup is delegated.
+	Confine []string
+
+	// Scratch is a directory for the temporary directories of sandboxed workers. It is emptied
+	// first. Default: that of the system, which is not.
+	Scratch string
 
 	// Backoff is the pause between starts that fail.
 	Backoff Backoff
@@ -44,6 +55,7 @@ type Options struct {
 type system interface {
 	start(order) (child, error)
 	measure() measurement
+	report(confine.Want) confine.Report
 	killAll()
 	close()
 }
@@ -57,6 +69,7 @@ type measurement struct {
 // usage is what the processes of a group use.
 type usage struct {
 	memory int64         // bytes resident
+	tasks  int           // processes and threads
 	cpu    time.Duration // used so far, also by those that have ended and been waited for
 }
 

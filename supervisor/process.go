@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -152,15 +153,15 @@ func (p *process) listen() {
 // reap waits for the end of the child itself and gives its number back.
 func (p *process) reap() { p.reaping.Do(func() { p.waited = p.cmd.Wait() }) }
 
-// finish learns how the child ended. It is called when the child is dead and so is its group.
-func (p *process) finish() {
-	p.reap()
+// finish learns how the child ended, which sentence says better if it is not empty. It is called
+// when the child is reaped and its group dead.
+func (p *process) finish(sentence string) {
 	p.closeInput()
 	_ = p.stderr.SetReadDeadline(time.Now().Add(pipeGrace))
 	<-p.heard
 	// The pipe may hold an answer still. Whoever reads it has this long; then Read is told why.
 	time.AfterFunc(pipeGrace, func() { _ = p.stdout.Close() })
-	p.why = withWords(p.verb(), p.output.last(time.Now().Add(-fresh)))
+	p.why = withWords(cmp.Or(sentence, p.verb()), p.output.last(time.Now().Add(-fresh)))
 }
 
 // verb says how a child ended: "exited with code 1", "killed by signal 9 (killed)".

@@ -3,6 +3,8 @@ package supervisor
 import (
 	"fmt"
 	"time"
+
+	"github.com/mcpd/mcpd/supervisor/confine"
 )
 
 // State is what a server or a worker is doing, in the words of mcpd status.
@@ -42,6 +44,12 @@ type ServerStatus struct {
 	Busy         int       // workers with at least one call
 	Max          int       // the most workers it may have
 	Workers      []WorkerStatus
+
+	// InForce are the limits and restrictions that hold its workers, with the means; Missing are
+	// those that the configuration asks for and this machine cannot give.
+	InForce, Missing []string
+
+	want confine.Want
 }
 
 // WorkerStatus is one worker process at one moment.
@@ -140,7 +148,7 @@ func (s *server[C]) status(groups map[int]usage) ServerStatus {
 	st := ServerStatus{
 		Name: s.name, State: s.seen, Reason: s.why, Since: s.seenSince,
 		Restarts: s.restarts.all, RestartsHour: s.restarts.lastHour(time.Now()),
-		Queue: len(s.queue), Max: s.spec.Workers.Max, Calls: s.past,
+		Queue: len(s.queue), Max: s.spec.Workers.Max, Calls: s.past, want: s.spec.want(),
 	}
 	if s.door.state == backoff {
 		st.NextTry = s.door.deadline

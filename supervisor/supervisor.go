@@ -52,7 +52,7 @@ var errClosed = errors.New("cannot use a supervisor that is closed")
 func New[C any](o Options) *Supervisor[C] {
 	o = o.withDefaults()
 	if o.system == nil {
-		o.system = newHost(o.Logger, o.Guardian)
+		o.system = newHost(o)
 	}
 	return &Supervisor[C]{
 		o: o, servers: make(map[string]*server[C]), leaving: make(map[*server[C]]struct{}),
@@ -124,7 +124,10 @@ func (s *Supervisor[C]) Snapshot() Snapshot {
 	for _, srv := range s.all() {
 		got := make(chan ServerStatus, 1)
 		if srv.ask(context.Background(), func() { got <- srv.status(m.groups) }) == nil {
-			snap.Servers = append(snap.Servers, <-got)
+			st := <-got
+			held := s.o.system.report(st.want)
+			st.InForce, st.Missing = held.InForce, held.Missing
+			snap.Servers = append(snap.Servers, st)
 		}
 	}
 	slices.SortFunc(snap.Servers, func(a, b ServerStatus) int { return cmp.Compare(a.Name, b.Name) })

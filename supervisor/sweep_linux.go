@@ -134,7 +134,7 @@ func (h *host) measure() measurement {
 			m.orphans++
 		}
 		u := m.groups[p.group]
-		m.groups[p.group] = usage{memory: u.memory + p.resident, cpu: u.cpu + p.cpu}
+		m.groups[p.group] = u.plus(p)
 	}
 	return m
 }
@@ -202,6 +202,7 @@ type proc struct {
 	zombie                      bool
 	start                       uint64 // in ticks since boot: with the pid, unique
 	resident                    int64  // bytes
+	tasks                       int    // threads
 	cpu                         time.Duration
 }
 
@@ -253,7 +254,7 @@ func parseStat(pid int, stat []byte) (p proc, ok bool) {
 		pid: pid, zombie: f[0] == "Z" || f[0] == "X",
 		parent: int(number(4)), group: int(number(5)), session: int(number(6)),
 		start: uint64(number(22)), resident: number(24) * int64(os.Getpagesize()),
-		cpu: time.Duration(number(14)+number(15)+number(16)+number(17)) * tick, // its own and that of its children, user and system
+		tasks: int(number(20)), cpu: time.Duration(number(14)+number(15)+number(16)+number(17)) * tick, // its own and that of its children, user and system
 	}
 	return p, ok
 }

@@ -45,10 +45,11 @@ type Config struct {
 
 // ServerConfig is one [servers.NAME]. SIGHUP: yes, for every key.
 type ServerConfig struct {
-	// The processes: command, args, env, pass_env, dir, disabled, workers, timeouts.
+	// The processes: command, args, env, pass_env, dir, disabled, workers, timeouts, sandbox, and of
+	// limits memory, pids and cpu.
 	supervisor.Config `koanf:",squash"`
 
-	// The protocol: isolation, era, limits.
+	// The protocol: isolation, era, and of limits call, park, body and line.
 	Bridge bridge.Config `koanf:",squash"`
 
 	// Allow lists who may use the server, by user name; * stands for any run of characters, as in

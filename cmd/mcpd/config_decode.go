@@ -63,11 +63,11 @@ func (d *decoder) value(s *schema, n *node, path []string) (v any, ok bool) {
 			}
 		}
 		return list, true
-	case n.kind == unstable.String && (s.kind == kindString || s.kind == kindDuration):
+	case n.kind == unstable.String && (s.kind == kindString || s.kind == kindDuration || s.kind == kindBytes):
 		return d.text(s, n, path)
 	case n.kind == unstable.Bool && s.kind == kindBool:
 		return n.text == "true", true
-	case n.kind == unstable.Integer && (s.kind == kindInt || s.kind == kindFloat):
+	case n.kind == unstable.Integer && (s.kind == kindInt || s.kind == kindFloat || s.kind == kindBytes):
 		// Base 0 knows 0x, 0o, 0b and the underscores of TOML.
 		i, err := strconv.ParseInt(strings.TrimPrefix(n.text, "+"), 0, 64)
 		if err != nil {
@@ -90,7 +90,7 @@ func (d *decoder) value(s *schema, n *node, path []string) (v any, ok bool) {
 	return nil, false
 }
 
-// text expands a string, and parses it where a duration is wanted.
+// text expands a string, and parses it where a duration or a number of bytes is wanted.
 func (d *decoder) text(s *schema, n *node, path []string) (any, bool) {
 	text, secrets, err := d.expander.expand(n.text)
 	if err != nil {
@@ -103,14 +103,14 @@ func (d *decoder) text(s *schema, n *node, path []string) (any, bool) {
 	if s.kind == kindString {
 		return text, true
 	}
-	v, err := parseDuration(text)
+	v, err := convert(s, text)
 	switch {
 	case err == nil:
 		return v, true
 	case len(secrets) > 0:
-		d.wrong(n.pos, path, "what is inserted here is not a duration such as 90s or 5m")
+		d.wrong(n.pos, path, "what is inserted here %v", err)
 	default:
-		d.wrong(n.pos, path, "%q is not a duration such as 90s or 5m", text)
+		d.wrong(n.pos, path, "%q %v", text, err)
 	}
 	return nil, false
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/knadh/koanf/providers/env/v2"
+
+	"github.com/mcpd/mcpd/supervisor"
 )
 
 const (
@@ -153,6 +155,12 @@ func convert(s *schema, text string) (any, error) {
 			return v, nil
 		}
 		return nil, fmt.Errorf("must be a duration such as 90s or 5m")
+	case kindBytes:
+		v, err := supervisor.ParseBytes(text)
+		if err != nil {
+			return nil, err
+		}
+		return int64(v), nil
 	case kindList:
 		list := []any{}
 		for part := range strings.SplitSeq(text, ",") {

@@ -132,9 +132,10 @@ func overlay(layers ...map[string]any) (map[string]any, error) {
 }
 
 // decodeInto fills a struct. Everything in m was checked against the schema before, so that an
-// error here is a fault of this program; its text is not shown, for it would hold values.
+// error here is a fault of this program; its text is not shown, for it would hold values. Keys that
+// one of two structs at the same table does not know are the other's.
 func decodeInto(m map[string]any, into any) error {
-	dec, err := mapstructure.NewDecoder(&mapstructure.DecoderConfig{Result: into, TagName: "koanf", ErrorUnused: true})
+	dec, err := mapstructure.NewDecoder(&mapstructure.DecoderConfig{Result: into, TagName: "koanf"})
 	if err != nil {
 		return fmt.Errorf("cannot decode the configuration: %w", err)
 	}

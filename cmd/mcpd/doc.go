@@ -37,6 +37,7 @@
 //	session.key  seals session ids; without it, clients open new sessions
 //	known/       what servers said of themselves, answered from while they start; may be deleted
 //	ended/       sessions whose clients said that they are over
+//	tmp/         temporary directories of sandboxed workers; emptied at the start
 //	lock         held while a daemon runs; has its process id
 //	admin.sock   the admin socket, where there is no runtime directory
 //

@@ -195,6 +195,12 @@ func (c *cli) printServer(w io.Writer, on terminal, st, before Status) error {
 		{"workers", fmt.Sprintf("%d busy, %d idle, at most %d; %d calls wait for one, %d for a person's answer", s.Busy, s.Idle, s.Max, s.Queue, s.Parked)},
 		{"uses", fmt.Sprintf("%s of memory, %s of processor time", bytesText(s.Memory), s.cpu(before))},
 	}}
+	if len(s.InForce) > 0 {
+		t.rows = append(t.rows, []string{"in force", strings.Join(s.InForce, ", ")})
+	}
+	if len(s.NotInForce) > 0 {
+		t.rows = append(t.rows, []string{"missing", strings.Join(s.NotInForce, ", ")})
+	}
 	t.render(&b, on)
 	if len(s.Workers) > 0 {
 		workers := table{header: []string{"PID", "STATE", "CALLS", "ACTIVE", "MEM", "CPU", "SINCE", "FOR"}, colour: stateColours}

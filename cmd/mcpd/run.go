@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -20,6 +21,7 @@ import (
 	"github.com/mcpd/mcpd/idp"
 	"github.com/mcpd/mcpd/router"
 	"github.com/mcpd/mcpd/supervisor"
+	"github.com/mcpd/mcpd/supervisor/confine"
 )
 
 // Calls in flight get drainTime to finish once mcpd is asked to stop, and everything is over after
@@ -252,14 +254,27 @@ func (d *daemon) newSupervisor() (*supervisor.Supervisor[*bridge.Conn], error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot find this program's own file: %w", err)
 	}
-	return supervisor.New[*bridge.Conn](supervisor.Options{Logger: d.log.Named("supervisor"), Guardian: []string{self, guardianVerb}}), nil
+	return supervisor.New[*bridge.Conn](supervisor.Options{
+		Logger: d.log.Named("supervisor"), Guardian: []string{self, guardianVerb}, Confine: []string{self, confineVerb}, Scratch: filepath.Join(d.state, "tmp"),
+	}), nil
 }
 
-const guardianVerb = "__guardian"
+// The hidden commands that are this program's own processes.
+const (
+	guardianVerb = "__guardian"
+	confineVerb  = "__confine"
+)
 
 func (c *cli) guardianCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: guardianVerb, Hidden: true, Args: exactly(0),
 		RunE: func(*cobra.Command, []string) error { return supervisor.RunGuardian(c.stdin) },
+	}
+}
+
+func (c *cli) confineCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: confineVerb, Hidden: true, DisableFlagParsing: true, // what follows is another program's
+		RunE: func(_ *cobra.Command, args []string) error { return confine.Run(args) },
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/mcpd/mcpd/supervisor"
 )
 
 // kind is what a setting can be.
@@ -20,6 +22,7 @@ const (
 	kindFloat                //
 	kindBool                 //
 	kindDuration             // a string such as "90s"
+	kindBytes                // a whole number, or a string such as "512MiB"
 )
 
 // schema is the shape of the configuration, taken from the structs and their koanf tags, so that
@@ -48,6 +51,8 @@ func (s *schema) want() string {
 		return "a number"
 	case kindBool:
 		return "true or false"
+	case kindBytes:
+		return `a number of bytes, such as 1048576 or "512MiB"`
 	default:
 		return `a duration in quotes, such as "90s"`
 	}
@@ -76,6 +81,9 @@ func schemaOf(t reflect.Type) *schema {
 	if t == reflect.TypeFor[time.Duration]() {
 		return &schema{kind: kindDuration}
 	}
+	if t == reflect.TypeFor[supervisor.Bytes]() {
+		return &schema{kind: kindBytes}
+	}
 	switch t.Kind() {
 	case reflect.Pointer:
 		return schemaOf(t.Elem())
@@ -83,7 +91,7 @@ func schemaOf(t reflect.Type) *schema {
 		s := &schema{kind: kindTable, fields: map[string]*schema{}}
 		for f := range eachSetting(t) {
 			if f.squash {
-				maps.Copy(s.fields, schemaOf(f.Type).fields)
+				s.include(schemaOf(f.Type))
 			} else {
 				s.fields[f.key] = schemaOf(f.Type)
 			}
@@ -101,6 +109,17 @@ func schemaOf(t reflect.Type) *schema {
 		return &schema{kind: kindBool}
 	default:
 		return &schema{kind: kindString}
+	}
+}
+
+// include adds the fields of a squashed struct. Two rooms may have keys in one table.
+func (s *schema) include(other *schema) {
+	for key, f := range other.fields {
+		if have := s.fields[key]; have != nil && have.kind == kindTable && f.kind == kindTable {
+			have.include(f)
+			continue
+		}
+		s.fields[key] = f
 	}
 }
 
@@ -135,7 +154,7 @@ func settingsOf(v reflect.Value) map[string]any {
 		field := v.FieldByIndex(f.Index)
 		switch {
 		case f.squash:
-			maps.Copy(m, settingsOf(field))
+			layOver(m, settingsOf(field))
 		case field.Kind() == reflect.Struct:
 			m[f.key] = settingsOf(field)
 		case field.Kind() == reflect.Map && field.Len() == 0, field.Kind() == reflect.Slice && field.Len() == 0:
@@ -144,6 +163,18 @@ func settingsOf(v reflect.Value) map[string]any {
 		}
 	}
 	return m
+}
+
+// layOver adds b to a, table by table.
+func layOver(a, b map[string]any) {
+	for key, v := range b {
+		have, both := a[key].(map[string]any)
+		if in, ok := v.(map[string]any); ok && both {
+			layOver(have, in)
+			continue
+		}
+		a[key] = v
+	}
 }
 
 // closest finds the word that a typo was most likely meant to be, "" if none is near.

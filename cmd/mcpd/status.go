@@ -63,6 +63,8 @@ type ServerStatus struct {
 	Parked       int            `json:"parked" help:"calls that wait for a person's answer"`
 	Streams      int            `json:"streams" help:"open event streams"`
 	Memory       int64          `json:"memory" help:"bytes resident, of all its processes"`
+	InForce      []string       `json:"in_force" help:"limits and sandbox that hold its workers, and by which means"`
+	NotInForce   []string       `json:"not_in_force" help:"those that are configured and that this machine cannot give, and why"`
 	Workers      []WorkerStatus `json:"workers"`
 	Stderr       []logLine      `json:"stderr,omitempty" help:"the last lines its workers wrote, secrets masked; only in status SERVER"`
 }
@@ -162,7 +164,8 @@ func serverStatus(t *tenant, s supervisor.ServerStatus, people map[string]string
 	stats := t.bridge.Stats()
 	out := ServerStatus{
 		Name: s.Name, URL: t.url, State: string(s.State), Reason: s.Reason, Since: s.Since, Restarts: s.Restarts, RestartsHour: s.RestartsHour,
-		Window: t.health.window(time.Now()), Queue: s.Queue, Busy: s.Busy, Max: s.Max, Parked: stats.Parked, Streams: stats.Streams, Workers: []WorkerStatus{},
+		Window: t.health.window(time.Now()), Queue: s.Queue, Busy: s.Busy, Max: s.Max, Parked: stats.Parked, Streams: stats.Streams,
+		InForce: append([]string{}, s.InForce...), NotInForce: append([]string{}, s.Missing...), Workers: []WorkerStatus{},
 	}
 	out.Calls, out.Errors = t.health.counts()
 	if !s.NextTry.IsZero() {
