@@ -26,8 +26,10 @@ type Conn struct {
 	modern  atomic.Bool            // set by the handshake, while the reader runs
 	ident   *identity
 	calls   pending
-	done    chan struct{} // closed when the reader has ended
-	noise   atomic.Uint64 // lines that were no message
+	in      lines                 // the reader's
+	done    chan struct{}         // closed when the reader has ended
+	why     atomic.Pointer[error] // why the bridge itself ended the connection, if it did
+	noise   atomic.Uint64         // lines that were no message
 	control sync.WaitGroup
 
 	omu      sync.Mutex // guards the next three
@@ -63,6 +65,7 @@ type writeDeadliner interface{ SetWriteDeadline(time.Time) error }
 // is given.
 func (s *Server) Open(ctx context.Context, rwc io.ReadWriteCloser) (*Conn, error) {
 	c := &Conn{s: s, rwc: rwc, done: make(chan struct{})}
+	c.in.r, c.in.pool, c.in.limit = rwc, &s.bufs, s.o.Config.Limits.Line
 	c.calls.calls = map[uint64]*waiter{}
 	var p profile
 	if k, ok := rwc.(keyed); ok {
@@ -120,7 +123,7 @@ func (c *Conn) write(line []byte) error {
 	}
 	if !c.bounded() {
 		// Pipes without deadlines: closing them is what ends a write.
-		t := time.AfterFunc(c.s.writeTimeout, func() { c.rwc.Close() })
+		t := time.AfterFunc(c.s.writeTimeout, func() { c.fail(c.s.deaf()) })
 		defer t.Stop()
 	}
 	_, err := c.rwc.Write(line)
@@ -128,10 +131,37 @@ func (c *Conn) write(line []byte) error {
 		return nil
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		err = fmt.Errorf("the server does not read its input (waited %v)", c.s.writeTimeout)
+		err = c.s.deaf()
 	}
-	c.rwc.Close()
+	if closed(err) {
+		err = errors.New("the server closed its input")
+	}
+	c.fail(err)
 	return err
+}
+
+func (s *Server) deaf() error {
+	return fmt.Errorf("the server does not read its input (waited %v)", s.writeTimeout)
+}
+
+// closed reports whether an error only says that a pipe is.
+func closed(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, os.ErrClosed) || errors.Is(err, io.ErrClosedPipe)
+}
+
+// fail ends the connection for a reason that the reader does not know. The
+// first one stands.
+func (c *Conn) fail(why error) {
+	c.why.CompareAndSwap(nil, &why)
+	c.rwc.Close()
+}
+
+// stalled ends a connection whose worker stopped in the middle of a line: nothing
+// that it may say after that would be understood.
+func (c *Conn) stalled() {
+	if since := c.in.waits.Load(); since != 0 && time.Since(time.Unix(0, since)) > c.s.writeTimeout {
+		c.fail(errors.New("the server stopped in the middle of a line"))
+	}
 }
 
 // bounded sets the write deadline, if the pipes have one. It is moved only when
@@ -274,7 +304,7 @@ func (c *Conn) drop(f *frame) {
 
 // read is the one reader of a connection. It never waits for a client.
 func (c *Conn) read() {
-	in := lines{r: c.rwc, pool: &c.s.bufs, limit: c.s.o.Config.Limits.Line}
+	in := &c.in
 	var err error
 	for err == nil {
 		var line *buffer
@@ -287,8 +317,9 @@ func (c *Conn) read() {
 			c.receive(line)
 		}
 	}
-	switch {
-	case errors.Is(err, io.EOF), errors.Is(err, os.ErrClosed), errors.Is(err, io.ErrClosedPipe):
+	if why := c.why.Load(); why != nil {
+		err = *why
+	} else if closed(err) {
 		err = errors.New("the server closed its output")
 	}
 	c.calls.kill(err)

@@ -82,7 +82,7 @@ const (
 )
 
 var (
-	errSyntax  = errors.New("not valid JSON")
+	errSyntax  = errors.New("not valid JSON, or nested too deeply")
 	errMessage = errors.New("not a JSON-RPC 2.0 message")
 	errTwice   = errors.New("a member appears twice")
 )
@@ -166,6 +166,8 @@ func (e *envelope) classify(b []byte, version string) error {
 			return errMessage
 		}
 		e.kind = kindResult
+	case !e.fault.isObj(b):
+		return errMessage
 	default:
 		e.kind = kindError
 	}

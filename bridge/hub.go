@@ -246,6 +246,7 @@ func (x *exchange) await(ctx context.Context, fl *flight, call *Call) Reply {
 			end := x.until(limit)
 			if !now.Before(end) {
 				c.cancel(w.id, "timed out")
+				c.stalled()
 				return x.expired(limit)
 			}
 			x.keepAlive()

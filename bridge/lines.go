@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"sync/atomic"
+	"time"
 )
 
 // errLine ends a connection whose worker wrote a line above the limit that
@@ -26,6 +28,8 @@ type lines struct {
 	cur   *buffer
 	start int // of what is not yet returned
 	seen  int // searched for a line break up to here
+
+	waits atomic.Int64 // since when the rest of a line is waited for, Unix nanoseconds; 0: for none
 }
 
 // next returns the next line without its end, or, cut, the first and the last
@@ -118,6 +122,11 @@ func (l *lines) read() error {
 		grown := make([]byte, len(b), 2*cap(b))
 		copy(grown, b)
 		b = grown
+	}
+	if len(b) > 0 {
+		l.waits.Store(time.Now().UnixNano())
+	} else if l.waits.Load() != 0 {
+		l.waits.Store(0)
 	}
 	n, err := l.r.Read(b[len(b):cap(b)])
 	l.cur.b = b[:len(b)+n]

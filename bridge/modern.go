@@ -164,14 +164,22 @@ func (x *exchange) modernError(r *Reply) {
 	x.finalPieces(status, &p)
 }
 
-// errorPieces is the response with the client's id, and code to if not "".
+// errorPieces is the response with the client's id, and code to if not "". An
+// error must have an integer and a text (JSON-RPC 2.0 §5.1): clients drop a
+// response without, and wait on.
 func (x *exchange) errorPieces(p *pieces, b []byte, e *envelope, to string) {
+	if to == "" && !integer(e.fCode.of(b)) {
+		to = "-32603"
+	}
 	p.add(responseHead)
 	p.add(x.id)
 	p.add(errorHead)
-	if to == "" || !e.fCode.ok() {
+	switch {
+	case !e.fCode.ok() || !e.fText.isStr(b):
+		p.add(wordless)
+	case to == "":
 		p.add(e.fault.of(b))
-	} else {
+	default:
 		p.add(b[e.fault.s:e.fCode.s])
 		p.add([]byte(to))
 		p.add(b[e.fCode.e:e.fault.e])
@@ -184,6 +192,7 @@ var (
 	resultHead   = []byte(`,"result":`)
 	errorHead    = []byte(`,"error":`)
 	closing      = []byte(`}`)
+	wordless     = []byte(`{"code":-32603,"message":"the server answered with an error that says nothing"}`)
 	privateScope = []byte(`"private"`)
 	nothing      = []byte(`{}`)
 )
@@ -274,6 +283,15 @@ func empty(b []byte, i int) bool {
 		i++
 	}
 	return i < len(b) && b[i] == '}'
+}
+
+// integer reports whether a JSON value is a number without fraction and exponent.
+func integer(raw []byte) bool {
+	s := scanner{b: raw}
+	if s.i < len(raw) && raw[0] == '-' {
+		s.i++
+	}
+	return s.digits() && s.end()
 }
 
 func number(raw string) int {

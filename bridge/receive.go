@@ -1,11 +1,6 @@
 package bridge
 
-import (
-	"bytes"
-	"strconv"
-
-	"go.uber.org/zap"
-)
+import "strconv"
 
 // receive handles one line of the worker, which it owns.
 func (c *Conn) receive(line *buffer) {
@@ -13,14 +8,7 @@ func (c *Conn) receive(line *buffer) {
 	f.line = line
 	err := f.env.scan(line.b)
 	if err != nil {
-		// Servers print banners, warnings and stack traces here. It is noise, not an end.
-		if len(bytes.TrimSpace(line.b)) > 0 {
-			n := c.noise.Add(1)
-			c.s.stats.noise.Add(1)
-			if n <= 10 {
-				c.s.log.Warn("server wrote a line that is no message", zap.Int("bytes", len(line.b)), zap.Error(err))
-			}
-		}
+		c.unusable(line.b, err)
 		c.drop(f) // and with it the line
 		return
 	}
@@ -31,7 +19,7 @@ func (c *Conn) receive(line *buffer) {
 	switch f.env.kind {
 	case kindResult, kindError:
 		f.kind = frameFinal
-		if id, ok := ownID(line.b, f.env.id); ok {
+		if id, ok := answerID(line.b, f.env.id); ok {
 			taken = c.calls.deliver(id, f)
 		}
 	case kindNotification:
@@ -59,6 +47,16 @@ func ownID(b []byte, p span) (uint64, bool) {
 		n = n*10 + uint64(d-'0')
 	}
 	return n, true
+}
+
+// answerID reads the id of an answer. Some servers make a string of a number;
+// clients put up with it.
+func answerID(b []byte, p span) (uint64, bool) {
+	if p.isStr(b) {
+		p.s++
+		p.e--
+	}
+	return ownID(b, p)
 }
 
 // notice routes a notification and reports whether somebody took the frame.

@@ -7,6 +7,30 @@ import (
 	"go.uber.org/zap"
 )
 
+// answerless fails the call with this id: its answer came and is of no use.
+func (c *Conn) answerless(id uint64, why error) {
+	c.calls.deliver(id, &frame{kind: frameDead, err: why})
+}
+
+// unusable handles a line that is no message. Servers print banners, warnings
+// and stack traces on their standard output: those are noise, not an end. But a
+// broken answer is all the answer there will be, and its call need not wait.
+func (c *Conn) unusable(line []byte, why error) {
+	if len(bytes.TrimSpace(line)) == 0 {
+		return
+	}
+	c.s.stats.noise.Add(1)
+	if c.noise.Add(1) <= 10 {
+		c.s.log.Warn("server wrote a line that is no message", zap.Int("bytes", len(line)), zap.Error(why))
+	}
+	if !bytes.Contains(line, []byte(`"jsonrpc"`)) { // servers log JSON, too
+		return
+	}
+	if id, answer := answerOf(line, line); answer {
+		c.answerless(id, fmt.Errorf("the server's answer is of no use: %w", why))
+	}
+}
+
 // overlong handles a line above the limit, of which line has the two ends. An
 // answer fails the call it belongs to and no other; what else it may be is
 // noise. An answer to nobody knows whom ends the connection: some call would
@@ -24,7 +48,7 @@ func (c *Conn) overlong(line *buffer) error {
 		return errLine
 	}
 	if answer {
-		c.calls.deliver(id, &frame{kind: frameDead, err: fmt.Errorf("the server's answer is longer than limits.line, %d bytes", limit)})
+		c.answerless(id, fmt.Errorf("the server's answer is longer than limits.line, %d bytes", limit))
 	}
 	return nil
 }
@@ -58,7 +82,7 @@ func answerOf(head, tail []byte) (id uint64, answer bool) {
 			return lastID(tail), true
 		}
 		if string(keyText(head, k)) == "id" {
-			id, _ = ownID(head, v)
+			id, _ = answerID(head, v)
 		}
 	}
 }
@@ -71,6 +95,6 @@ func lastID(tail []byte) uint64 {
 	if i < 0 || tail[len(tail)-1] != '}' {
 		return 0
 	}
-	id, _ := ownID(tail, span{i + len(`,"id":`), len(tail) - 1})
+	id, _ := answerID(tail, span{i + len(`,"id":`), len(tail) - 1})
 	return id
 }
