@@ -17,7 +17,7 @@
 //	  ▼
 //	gate (gate.go)             bearer token → Verify(token, this resource)  ── 401 / 403 with a challenge (challenge.go)
 //	  ▼
-//	handler                    sees /mcp, a Principal in the context and no Authorization header
+//	handler                    sees /mcp (and the Route's Entries), a Principal in the context and no Authorization header
 //
 // A Route with a Resource is gated; a Route without one is public. That one field
 // is the whole access policy, and the zero value of everything else refuses.

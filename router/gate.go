@@ -11,15 +11,23 @@ import (
 // gate guards one MCP endpoint. It is rebuilt with the table and never changes.
 type gate struct {
 	route      Route
-	page       []byte // what GET shows to a person
-	challenges challenges
+	page       []byte                // what GET shows to a person
+	challenges map[string]challenges // by gated path below the prefix
+}
+
+func newGate(route Route, page []byte, scopes []string) *gate {
+	g := &gate{route: route, page: page, challenges: map[string]challenges{}}
+	for path, at := range route.entries() {
+		g.challenges[path] = newChallenges(metadataURL(route.at(at)), scopes)
+	}
+	return g
 }
 
 // admit lets the request through or says why not. The order matters: the origin
 // first, because a hostile page must learn nothing; then the token, before method,
 // headers or body are looked at, because clients of every age probe with requests
 // that are wrong in other ways and look only for the challenge.
-func (r *Router) admit(g *gate, x *exchange, req *http.Request) (answered bool, err error) {
+func (r *Router) admit(g *gate, ch challenges, x *exchange, req *http.Request) (answered bool, err error) {
 	if r.anonymous && !isLoopback(x.rec.Host) {
 		return false, refuse(http.StatusForbidden, "sign-in is switched off, so this is answered on the loopback interface only")
 	}
@@ -37,22 +45,22 @@ func (r *Router) admit(g *gate, x *exchange, req *http.Request) (answered bool, 
 		req.Header.Del("Authorization")
 		return false, nil
 	}
-	return false, r.authenticate(g, x, req)
+	return false, r.authenticate(g, ch, x, req)
 }
 
 // authenticate checks the token and takes it off the request: what is behind the
 // gate has no use for it, and must not be able to pass it on (MCP security best
 // practices, token passthrough).
-func (r *Router) authenticate(g *gate, x *exchange, req *http.Request) error {
+func (r *Router) authenticate(g *gate, ch challenges, x *exchange, req *http.Request) error {
 	token, err := bearer(req.Header)
 	switch {
 	case errors.Is(err, errNoToken):
-		return r.challenge(x, g.challenges.none, http.StatusUnauthorized,
+		return r.challenge(x, ch.none, http.StatusUnauthorized,
 			"this is the MCP endpoint of "+g.route.Name+". MCP clients sign in and call again with a token; for people there is "+g.pageURL())
 	case errors.Is(err, errTwoTokens):
-		return r.challenge(x, g.challenges.twice, http.StatusBadRequest, "send one Authorization header")
+		return r.challenge(x, ch.twice, http.StatusBadRequest, "send one Authorization header")
 	case err != nil:
-		return r.challenge(x, g.challenges.bad, http.StatusUnauthorized, "the Authorization header is not of the form: Bearer TOKEN")
+		return r.challenge(x, ch.bad, http.StatusUnauthorized, "the Authorization header is not of the form: Bearer TOKEN")
 	}
 	if r.verify == nil {
 		return &Error{Status: http.StatusServiceUnavailable, Message: "tokens cannot be checked", Cause: errors.New("router has no Verify")}
@@ -61,10 +69,10 @@ func (r *Router) authenticate(g *gate, x *exchange, req *http.Request) error {
 	switch {
 	case errors.Is(err, ErrInvalidToken):
 		r.log.Debug("token refused", zap.String("request", x.rec.RequestID), zap.String("server", g.route.Name), zap.Error(err))
-		return r.challenge(x, g.challenges.bad, http.StatusUnauthorized,
+		return r.challenge(x, ch.bad, http.StatusUnauthorized,
 			"the token is unknown, expired or revoked, or it was made for another server: sign in again")
 	case errors.Is(err, ErrInsufficientScope), err == nil && !covers(who.Scopes, r.scopes):
-		return r.challenge(x, g.challenges.scope, http.StatusForbidden, "the token does not cover the scope that this server needs")
+		return r.challenge(x, ch.scope, http.StatusForbidden, "the token does not cover the scope that this server needs")
 	case err != nil:
 		x.Header().Set("Retry-After", "1")
 		return &Error{Status: http.StatusServiceUnavailable, Message: "the token cannot be checked right now", Cause: err}

@@ -98,10 +98,7 @@ func (r *Router) Swap(t *Table) {
 			continue
 		}
 		w.origins.own[originOf(route.Resource)] = true
-		w.gates[i] = &gate{
-			route: route, page: r.renderPage(route),
-			challenges: newChallenges(metadataURL(route.Resource), r.scopes),
-		}
+		w.gates[i] = newGate(route, r.renderPage(route), r.scopes)
 		docs := w.documents[route.Host]
 		if docs == nil {
 			docs = make(map[string]*document)
@@ -171,17 +168,18 @@ func (r *Router) serve(x *exchange, req *http.Request) error {
 	return nil
 }
 
-// serveGated answers below a server's own prefix: its endpoint and its page.
+// serveGated answers below a server's own prefix: its endpoints and its page.
 func (r *Router) serveGated(g *gate, x *exchange, req *http.Request) error {
-	switch rest := req.URL.Path[len(g.route.Prefix):]; {
-	case rest == mcpPath:
-		answered, err := r.admit(g, x, req)
+	rest := req.URL.Path[len(g.route.Prefix):]
+	if ch, ok := g.challenges[rest]; ok {
+		answered, err := r.admit(g, ch, x, req)
 		if answered || err != nil {
 			return err
 		}
 		r.pass(&g.route, x, req)
 		return nil
-	case (rest == "" || rest == "/") && (req.Method == http.MethodGet || req.Method == http.MethodHead):
+	}
+	if (rest == "" || rest == "/") && (req.Method == http.MethodGet || req.Method == http.MethodHead) {
 		r.servePage(g, x, req)
 		return nil
 	}

@@ -3,6 +3,7 @@ package router
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -16,12 +17,24 @@ type Route struct {
 	Name    string       // of the server, as people know it; "" for what is no server
 	Host    string       // host without port, e.g. "github.mcp.example.com", or "localhost"
 	Prefix  string       // "" or "/name", without a trailing slash; the handler does not see it
-	Handler http.Handler // of a gated route it is asked for /mcp only
+	Handler http.Handler // of a gated route it is asked for /mcp and Entries only
 
 	// Resource is the exact URL of the MCP endpoint, e.g.
 	// "https://github.mcp.example.com/mcp". Tokens must be bound to it. An empty
 	// Resource makes the route public: every path goes to Handler unchecked.
 	Resource string
+
+	// Entries are further paths of Handler, behind the same gate and with the same
+	// tokens. Each is mapped to the one that its clients are configured with and
+	// so compare the metadata's resource with: {"/sse": "/sse", "/messages": "/sse"}.
+	Entries map[string]string
+}
+
+// entries are all gated paths below the prefix, as in Entries.
+func (r *Route) entries() map[string]string {
+	all := map[string]string{mcpPath: mcpPath}
+	maps.Copy(all, r.Entries)
+	return all
 }
 
 // Table is an immutable set of routes. It is safe for concurrent use.
@@ -46,7 +59,7 @@ func NewTable(routes []Route) (*Table, error) {
 			errs = append(errs, fmt.Errorf("cannot route %q at %q: %w", r.Name, r.Host+r.Prefix, err))
 			continue
 		}
-		r.Host = host
+		r.Host, r.Entries = host, maps.Clone(r.Entries)
 		t.routes[i] = r
 		s := t.hosts[host]
 		if s == nil {
@@ -138,7 +151,16 @@ func checkRoute(r Route) (string, error) {
 	if at, ok := normalHost(u.Host); !ok || at != host || u.Path != r.Prefix+mcpPath {
 		return "", fmt.Errorf("the resource %q is not at %q", r.Resource, host+r.Prefix+mcpPath)
 	}
-	return host, nil
+	return host, checkEntries(r.Entries)
+}
+
+func checkEntries(entries map[string]string) error {
+	for path, at := range entries {
+		if path == "" || path == mcpPath || !cleanPrefix(path) || entries[at] != at {
+			return fmt.Errorf("the entry %q, configured as %q, is not of the form /name", path, at)
+		}
+	}
+	return nil
 }
 
 func cleanPrefix(p string) bool {

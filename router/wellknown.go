@@ -33,31 +33,29 @@ type resourceMetadata struct {
 
 // wellKnownOf lists the documents of one route. The `resource` of each is the
 // identifier from which the document's URL is built, as RFC 9728 §3.3 demands:
-// clients compare it byte by byte. There are up to four places per server, because
-// clients insert the well-known part before the path (the RFC), append it (old
-// ones), or drop the path.
+// clients compare it byte by byte. There are up to four places per URL that clients
+// are configured with, because they insert the well-known part before the path (the
+// RFC), append it (old ones), or drop the path.
 func (r *Router) wellKnownOf(route Route) map[string]*document {
 	docs := make(map[string]*document, 8)
-	base := strings.TrimSuffix(route.Resource, mcpPath)
-	for path, resource := range map[string]string{
-		wellKnownResource + route.Prefix + mcpPath: route.Resource,
-		wellKnownResource + route.Prefix:           base,
-		route.Prefix + wellKnownResource + mcpPath: route.Resource,
-		route.Prefix + wellKnownResource:           base,
-	} {
-		docs[path] = r.resourceDocument(route, resource)
+	serve := func(path string) {
+		d := r.resourceDocument(route, route.at(path))
+		docs[wellKnownResource+route.Prefix+path] = d
+		docs[route.Prefix+wellKnownResource+path] = d
+		if r.issuerMetadata != nil {
+			docs[wellKnownIssuer+route.Prefix+path] = &document{name: route.Name}
+			docs[route.Prefix+wellKnownIssuer+path] = &document{name: route.Name}
+		}
 	}
-	if r.issuerMetadata == nil {
-		return docs
-	}
-	for _, path := range []string{
-		wellKnownIssuer + route.Prefix + mcpPath, wellKnownIssuer + route.Prefix,
-		route.Prefix + wellKnownIssuer + mcpPath, route.Prefix + wellKnownIssuer,
-	} {
-		docs[path] = &document{name: route.Name}
+	serve("")
+	for _, path := range route.entries() {
+		serve(path)
 	}
 	return docs
 }
+
+// at is the URL of a path below the prefix.
+func (r *Route) at(path string) string { return strings.TrimSuffix(r.Resource, mcpPath) + path }
 
 func (r *Router) resourceDocument(route Route, resource string) *document {
 	m := resourceMetadata{
