@@ -71,12 +71,8 @@ func (x *exchange) each(parts []span) {
 	var wg sync.WaitGroup
 	outs := make([]*exchange, len(parts))
 	for i, p := range parts {
-		y := x.s.exchange(x.w, x.r)
+		y := x.fork(x.w, x.r, p.of(x.body.b))
 		outs[i] = y
-		y.body = x.s.bufs.get()
-		y.body.b = append(y.body.b, p.of(x.body.b)...)
-		y.call.Principal, y.call.Client = x.call.Principal, x.call.Client
-		y.legacy = legacyFront{x: y, session: x.legacy.session}
 		y.json, y.collect = true, &buffer{}
 		wg.Go(func() { y.element(x.r.Context()) }) // ends with its call; waited for below
 	}
@@ -98,7 +94,17 @@ func (x *exchange) each(parts []span) {
 	x.final(http.StatusOK, append(all.b, ']'))
 }
 
-// element handles one message of a batch.
+// fork is an exchange of its own for a message that came in x's session.
+func (x *exchange) fork(w http.ResponseWriter, r *http.Request, message []byte) *exchange {
+	y := x.s.exchange(w, r)
+	y.body = x.s.bufs.get()
+	y.body.b = append(y.body.b, message...)
+	y.call.Principal, y.call.Client = x.call.Principal, x.call.Client
+	y.legacy = legacyFront{x: y, session: x.legacy.session}
+	return y
+}
+
+// element handles one message among others.
 func (x *exchange) element(ctx context.Context) {
 	b, e := x.body.b, &x.env
 	err := e.scan(b)

@@ -20,6 +20,9 @@ type Config struct {
 	// (2026-07-28), "legacy" (initialize), or "auto" (default): a disposable
 	// child is asked once.
 	Era string `koanf:"era"`
+	// SSE also serves clients of 2024-11-05, which know only HTTP+SSE: their URL
+	// ends in /sse instead of /mcp. Default false.
+	SSE bool `koanf:"sse"`
 	// Limits bound one call.
 	Limits LimitsConfig `koanf:"limits"`
 }

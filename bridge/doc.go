@@ -28,6 +28,12 @@
 //
 // A call is never made twice for that.
 //
+// Clients of 2024-11-05 come to other paths, if the configuration lets them. Their
+// session is one event stream (channel.go), and the response of every exchange in it:
+//
+//	GET /sse        sse.go: the stream begins with an address  ◀─── answers, questions, announcements
+//	POST to there   202; the message ─▶ batch.go: element ─▶ as in any session ──┘
+//
 // A Reply is JSON when it comes alone, an event stream when a notification
 // comes before it (stream.go). What a session's streams said is kept for a while
 // (replay.go), so that a client whose connection broke gets the rest (resume.go).

@@ -15,6 +15,7 @@ const (
 	modernVersion = "2026-07-28"
 	latestLegacy  = "2025-11-25"
 	noHeader      = "2025-03-26" // what a client without a version header speaks
+	oldestLegacy  = "2024-11-05" // over HTTP+SSE only
 )
 
 // modernHeader reports whether a version header names the modern revision or a

@@ -29,6 +29,7 @@ type exchange struct {
 	abort   chan string  // notifications/cancelled
 	answers chan *answer // the client's answers to questions
 	legacy  legacyFront
+	channel *channel // of a session of HTTP+SSE: the response goes to its stream
 	parking modernFront
 
 	json, events bool // what the client accepts

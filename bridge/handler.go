@@ -7,9 +7,10 @@ import (
 )
 
 // ServeHTTP serves the MCP endpoint at /mcp: POST for both generations, GET
-// and DELETE for sessions.
+// and DELETE for sessions. With Config.SSE it also serves /sse and /messages.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path != "/mcp" {
+	serve := s.entry(r.URL.Path)
+	if serve == nil {
 		http.NotFound(w, r)
 		return
 	}
@@ -17,7 +18,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := s.exchange(w, r)
 	x.call.Principal = s.o.Principal(r)
 	if s.enter() {
-		x.serve()
+		serve(x)
 		s.leave(0)
 	} else {
 		x.rec.Method = r.Method
@@ -28,6 +29,19 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.observe(x, start)
 	}
 	x.free()
+}
+
+// entry is who serves a path, nil if nobody does.
+func (s *Server) entry(path string) func(*exchange) {
+	switch {
+	case path == "/mcp":
+		return (*exchange).serve
+	case path == "/sse" && s.o.Config.SSE:
+		return (*exchange).channelStream
+	case path == "/messages" && s.o.Config.SSE:
+		return (*exchange).channelMessage
+	}
+	return nil
 }
 
 func (x *exchange) serve() {
@@ -87,32 +101,39 @@ func (x *exchange) post() {
 		x.refuse(f)
 		return
 	}
-	b, e := x.body.b, &x.env
-	if isArray(b) {
+	if isArray(x.body.b) {
 		x.rec.Method = "batch"
 		x.batch()
 		return
 	}
+	if f := x.scan(); f != nil {
+		x.refuse(f)
+		return
+	}
+	x.message()
+}
+
+// scan reads the body as one message.
+func (x *exchange) scan() *fault {
+	b, e := x.body.b, &x.env
 	err := e.scan(b)
 	if e.id.ok() {
 		x.id = e.id.of(b)
 	}
 	if err == errSyntax {
 		x.id = nil
-		x.refuse(&fault{400, codeParse, "the body is not valid JSON", nil})
-		return
+		return &fault{400, codeParse, "the body is not valid JSON", nil}
 	}
 	if err != nil {
-		x.refuse(&fault{400, codeInvalidRequest, "the body is not one JSON-RPC message: " + err.Error(), nil})
-		return
+		return &fault{400, codeInvalidRequest, "the body is not one JSON-RPC message: " + err.Error(), nil}
 	}
-	x.message()
+	x.call.body, x.call.env = b, e
+	return nil
 }
 
 func (x *exchange) message() {
 	b, e := x.body.b, &x.env
 	version := x.r.Header.Get("Mcp-Protocol-Version")
-	x.call.body, x.call.env = b, e
 	switch e.kind {
 	case kindRequest:
 		x.call.method = methodOf(text(e.method.of(b)))

@@ -228,7 +228,7 @@ func (x *exchange) await(ctx context.Context, fl *flight, call *Call) Reply {
 			c.cancel(w.id, reason)
 			return Reply{gone: true}
 		case <-gone:
-			if call.Modern { // closing the stream is the cancellation (MCP 2026-07-28)
+			if x.leaving() {
 				c.cancel(w.id, "the client went away")
 				return Reply{gone: true}
 			}
@@ -252,12 +252,16 @@ func (x *exchange) await(ctx context.Context, fl *flight, call *Call) Reply {
 			x.keepAlive()
 			w.timer.Reset(x.s.pause(now, x.parking.due(end)))
 		}
-		if x.gone && call.Modern {
+		if x.gone && x.leaving() {
 			c.cancel(w.id, "the client went away")
 			return Reply{gone: true}
 		}
 	}
 }
+
+// leaving tells whether a client that goes away ends its call: where closing the
+// stream is the cancellation (MCP 2026-07-28), and where the session was the stream.
+func (x *exchange) leaving() bool { return x.call.Modern || x.channel != nil }
 
 // question gives a question of the worker to the front and returns the call's
 // new limit: the time a person takes is not the worker's.

@@ -17,31 +17,47 @@ func (x *exchange) initialize() {
 		x.refuse(&fault{http.StatusOK, codeParams, "params.protocolVersion is missing", nil})
 		return
 	}
-	// MCP 2025-11-25, lifecycle: a version we do not speak is answered with the
-	// latest we do. The modern one has no initialize.
-	version := knownLegacy(text(e.version.of(b)))
-	if version == "" {
-		version = latestLegacy
-	}
+	version := x.speaks(text(e.version.of(b)))
 	v := &session{id: newSID(), created: time.Now(), version: version, who: x.call.Principal}
+	if x.channel != nil {
+		v.id = x.channel.id
+	}
 	if e.caps.isObj(b) {
 		v.caps = flat(e.caps.of(b), e.broken)
 		v.asks = asksOf(v.caps, version)
 	}
 	if e.info.isObj(b) {
 		v.info = flat(e.info.of(b), e.broken)
+		v.name = nameOf(v.info)
 	}
-	x.call.Client = Client{Version: version, Name: nameOf(v.info), Info: v.info, asks: v.asks, session: v.id, opened: v.created}
+	x.call.Client = v.client()
 	id, err := x.s.identity(x.r.Context(), x.call.profile(x.s), x.call.Principal)
 	if err != nil {
 		x.refuse(refusal(err))
 		return
 	}
-	x.w.Header()["Mcp-Session-Id"] = []string{x.s.sealSession(v)}
+	if x.channel != nil {
+		x.channel.introduce(v)
+	} else {
+		x.w.Header()["Mcp-Session-Id"] = []string{x.s.sealSession(v)}
+	}
 	out := x.s.bufs.get()
 	out.b = id.initializeResult(out.b, version)
 	x.result(out.b)
 	x.s.bufs.put(out)
+}
+
+// speaks is the version of a session whose client wants this one (MCP
+// 2025-11-25, lifecycle): the latest we speak if we do not speak it. The modern
+// one has no initialize, the oldest a transport of its own.
+func (x *exchange) speaks(wanted []byte) string {
+	if x.channel != nil && string(wanted) == oldestLegacy {
+		return oldestLegacy
+	}
+	if v := knownLegacy(wanted); v != "" {
+		return v
+	}
+	return latestLegacy
 }
 
 // flat is a value without line breaks.

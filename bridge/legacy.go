@@ -46,8 +46,13 @@ func (x *exchange) openSession(version string) *fault {
 		return &fault{http.StatusNotFound, codeInvalidRequest, "no such session; initialize again", nil}
 	}
 	x.legacy.x = x
-	x.call.Client = Client{Version: v.version, Name: v.name, Info: v.info, Caps: v.caps, asks: v.asks, session: v.id, opened: v.created}
+	x.call.Client = v.client()
 	return nil
+}
+
+// client is who opened the session.
+func (v *session) client() Client {
+	return Client{Version: v.version, Name: v.name, Info: v.info, Caps: v.caps, asks: v.asks, session: v.id, opened: v.created}
 }
 
 // sessionCall answers one request of an open session.
@@ -62,6 +67,8 @@ func (x *exchange) sessionCall(ctx context.Context) {
 	switch {
 	case m.era&inLegacy == 0:
 		x.refuse(&fault{http.StatusOK, codeNoMethod, "no such method: " + string(text(x.env.method.of(x.call.body))), nil})
+	case m.name == "initialize" && x.channel != nil:
+		x.initialize()
 	case m.name == "initialize":
 		x.refuse(&fault{http.StatusOK, codeInvalidRequest, "initialize cannot be part of a session or batch", nil})
 	case m.name == "ping":

@@ -65,7 +65,7 @@ func sdkServer(t *testing.T, versions []string, cancelled chan<- struct{}) func(
 // TestSDKClients: clients of every revision against servers of both
 // generations, all in the SDK's own hands.
 func TestSDKClients(t *testing.T) {
-	legacy := []string{"2025-11-25", "2025-06-18", "2025-03-26"}
+	legacy := []string{"2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"}
 	for _, era := range []string{"legacy", "modern", "auto"} {
 		for _, version := range append([]string{"2026-07-28"}, legacy...) {
 			t.Run(era+"/"+version, func(t *testing.T) {
@@ -84,7 +84,9 @@ func TestSDKClients(t *testing.T) {
 
 func callAll(t *testing.T, versions []string, version string) {
 	cancelled := make(chan struct{}, 1)
-	s := testServer(t, DefaultConfig(), nil, sdkServer(t, versions, cancelled))
+	cfg := DefaultConfig()
+	cfg.SSE = true
+	s := testServer(t, cfg, nil, sdkServer(t, versions, cancelled))
 	web := httptest.NewServer(s)
 	defer web.Close()
 	defer func() { _ = s.Close(t.Context()) }()
@@ -98,7 +100,7 @@ func callAll(t *testing.T, versions []string, version string) {
 	})
 	ctx, stop := context.WithTimeout(t.Context(), 20*time.Second)
 	defer stop()
-	cs, err := c.Connect(ctx, &mcp.StreamableClientTransport{Endpoint: web.URL + "/mcp"}, &mcp.ClientSessionOptions{ProtocolVersion: version})
+	cs, err := c.Connect(ctx, sdkTransport(web.URL, version == oldestLegacy), &mcp.ClientSessionOptions{ProtocolVersion: version})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,6 +153,13 @@ func callAll(t *testing.T, versions []string, version string) {
 	cancelOne(ctx, t, cs, cancelled)
 }
 
+func sdkTransport(base string, sse bool) mcp.Transport {
+	if sse {
+		return &mcp.SSEClientTransport{Endpoint: base + "/sse"}
+	}
+	return &mcp.StreamableClientTransport{Endpoint: base + "/mcp"}
+}
+
 func cancelOne(ctx context.Context, t *testing.T, cs *mcp.ClientSession, cancelled <-chan struct{}) {
 	ctx2, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -172,12 +181,13 @@ func cancelOne(ctx context.Context, t *testing.T, cs *mcp.ClientSession, cancell
 	}
 }
 
-// TestSDKQuestions: a server that asks, of both generations, through sessions.
+// TestSDKQuestions: a server that asks, of both generations, through sessions over both transports.
 func TestSDKQuestions(t *testing.T) {
-	for _, era := range []string{"legacy", "modern"} {
-		t.Run(era, func(t *testing.T) {
+	for i, era := range []string{"legacy", "modern", "legacy", "modern"} {
+		sse := i > 1
+		t.Run(fmt.Sprintf("%s/sse=%v", era, sse), func(t *testing.T) {
 			cfg := DefaultConfig()
-			cfg.Era = era
+			cfg.Era, cfg.SSE = era, sse
 			s := testServer(t, cfg, nil, asking(t, era))
 			web := httptest.NewServer(s)
 			defer web.Close()
@@ -189,7 +199,7 @@ func TestSDKQuestions(t *testing.T) {
 			})
 			ctx, stop := context.WithTimeout(t.Context(), 20*time.Second)
 			defer stop()
-			cs, err := c.Connect(ctx, &mcp.StreamableClientTransport{Endpoint: web.URL + "/mcp"}, &mcp.ClientSessionOptions{ProtocolVersion: "2025-11-25"})
+			cs, err := c.Connect(ctx, sdkTransport(web.URL, sse), &mcp.ClientSessionOptions{ProtocolVersion: "2025-11-25"})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -28,6 +28,7 @@ type Options struct {
 	Name    string // of the server; session ids are bound to it
 	Config  Config
 	Workers Workers
+	Prefix  string // in front of the paths this handler is asked for, "" or "/name"; clients of HTTP+SSE are told
 
 	// Principal says who is calling: an opaque id, "" for anonymous. nil: everyone is anonymous.
 	Principal func(*http.Request) string
@@ -74,7 +75,7 @@ type Stats struct {
 }
 
 // Server is one MCP server as its HTTP clients see it. It is an http.Handler
-// for the path /mcp and safe for concurrent use.
+// for the path /mcp, with Config.SSE also for /sse and /messages, and safe for concurrent use.
 type Server struct {
 	o      Options
 	log    *zap.Logger
@@ -94,6 +95,7 @@ type Server struct {
 	behind    *behind
 	tasks     tasks
 	replays   replays
+	channels  channels
 	owners    owners
 	briefs    briefs
 	lot       lot

@@ -43,14 +43,19 @@ var errSession = errors.New("no such session")
 
 const sessionFormat = 1
 
-// sealSession returns the id for the client: visible ASCII.
-func (s *Server) sealSession(v *session) string {
+// bound leaves out what a client has no reason to say at such length.
+func (v *session) bound() {
 	if len(v.info) > maxInfo {
 		v.info = []byte(`{"name":"unknown","version":"0"}`)
 	}
 	if len(v.caps) > maxCaps {
 		v.caps = []byte(v.asks.capabilities())
 	}
+}
+
+// sealSession returns the id for the client: visible ASCII.
+func (s *Server) sealSession(v *session) string {
+	v.bound()
 	b := append(make([]byte, 0, 256), sessionFormat)
 	b = append(b, v.id[:]...)
 	b = binary.BigEndian.AppendUint64(b, uint64(v.created.Unix()))

@@ -84,9 +84,9 @@ func (x *exchange) note(f *frame, call *Call) {
 }
 
 // keepAlive keeps proxies from closing a silent response. A client that takes
-// no stream waits in silence.
+// no stream waits in silence; a stream of many calls is kept by itself.
 func (x *exchange) keepAlive() {
-	if x.gone || !x.events || x.collect != nil {
+	if x.gone || !x.events || x.collect != nil || x.channel != nil {
 		return
 	}
 	fresh := !x.streaming

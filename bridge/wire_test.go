@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -28,9 +29,10 @@ var update = flag.Bool("update", false, "rewrite the expected parts of testdata/
 // TestWire plays the conversations in testdata/wire. Each part of an archive
 // is one step, in order:
 //
-//	config          isolation, era (default legacy), call, park, body: one "key value" a line
+//	config          isolation, era (default legacy), call, park, body, sse: one "key value" a line
 //	request NAME    what a client sends; $SESSION is the last session's id, STREAM1 the
-//	                first stream's name, $STATE1 the first sealed requestState a response showed
+//	                first stream's name, CHANNEL1 the first session of HTTP+SSE, $STATE1
+//	                the first sealed requestState a response showed
 //	leave NAME      the client hangs up
 //	worker says     lines the worker writes
 //	worker heard    lines it was sent since the last look        (checked)
@@ -55,6 +57,7 @@ type stage struct {
 	s       *Server
 	session string
 	streams []string // resumable ones as they are seen; STREAM1 is the first
+	sse     []string // sessions of HTTP+SSE
 	states  []string
 	who     string
 	clients map[string]*client
@@ -186,6 +189,8 @@ func configure(t *testing.T, cfg *Config, text string) {
 			cfg.Limits.Call, err = time.ParseDuration(v)
 		case "park":
 			cfg.Limits.Park, err = time.ParseDuration(v)
+		case "sse":
+			cfg.SSE, err = strconv.ParseBool(v)
 		case "body":
 			_, err = fmt.Sscan(v, &cfg.Limits.Body)
 		default:
@@ -262,6 +267,9 @@ func (st *stage) request(name, data string) {
 	for i, name := range st.streams {
 		data = strings.ReplaceAll(data, fmt.Sprintf("STREAM%d", i+1), name)
 	}
+	for i, id := range st.sse {
+		data = strings.ReplaceAll(data, fmt.Sprintf("CHANNEL%d", i+1), id)
+	}
 	for i, state := range st.states {
 		data = strings.ReplaceAll(data, fmt.Sprintf("$STATE%d", i+1), state)
 	}
@@ -336,8 +344,17 @@ func (st *stage) named(s string) string {
 		}
 		s = strings.ReplaceAll(s, m[1], fmt.Sprintf("$STATE%d", i+1))
 	}
-	return s
+	return channelID.ReplaceAllStringFunc(s, func(id string) string {
+		i := slices.Index(st.sse, id)
+		if i < 0 {
+			i = len(st.sse)
+			st.sse = append(st.sse, id)
+		}
+		return fmt.Sprintf("CHANNEL%d", i+1)
+	})
 }
+
+var channelID = regexp.MustCompile(`\b[0-9a-f]{32}\b`)
 
 var eventID = regexp.MustCompile(`(?m)^id: [cs][0-9a-f]{16}-`)
 

@@ -32,6 +32,7 @@ func everythingConfig() string {
 command  = "npx"
 args     = ["-y", "@modelcontextprotocol/server-everything"]
 dir      = %q
+sse      = true
 timeouts = { start = "60s" }
 `, peersDir())
 }
@@ -56,7 +57,7 @@ func TestSDKClients(t *testing.T) {
 	t.Parallel()
 	d := everything(t)
 	target, token := d.url("everything"), d.token("everything")
-	for _, version := range []string{"2026-07-28", "2025-11-25", "2025-06-18", "2025-03-26"} {
+	for _, version := range revisions() {
 		t.Run(version, func(t *testing.T) {
 			sdkEcho(t, target, token, version, "echo", map[string]any{"message": "hi " + version}, "Echo: hi "+version)
 		})
@@ -66,14 +67,19 @@ func TestSDKClients(t *testing.T) {
 // TestSDKClientsOfDemo is the same with the server inside the binary: it needs nothing but Go.
 func TestSDKClientsOfDemo(t *testing.T) {
 	t.Parallel()
-	d := startDaemon(t, demoConfig)
+	d := startDaemon(t, demoConfig+"sse = true\n")
 	d.addUser()
 	target, token := d.url("demo"), d.token("demo")
-	for _, version := range []string{"2026-07-28", "2025-11-25", "2025-06-18", "2025-03-26"} {
+	for _, version := range revisions() {
 		t.Run(version, func(t *testing.T) {
 			sdkEcho(t, target, token, version, "echo", map[string]any{"text": "hi " + version}, "hi "+version)
 		})
 	}
+}
+
+// revisions are those of MCP that there are clients of.
+func revisions() []string {
+	return []string{"2026-07-28", "2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"}
 }
 
 func sdkEcho(t *testing.T, target, token, version, tool string, arguments any, want string) {
@@ -328,14 +334,28 @@ func TestInspector(t *testing.T) {
 }
 
 // TestRemote: mcp-remote, a stdio server to its own client, signs in through the real pages and relays a tool call.
+// Given the URL of HTTP+SSE it signs in for that, tries the newer transport first, and falls back.
 func TestRemote(t *testing.T) {
 	t.Parallel()
 	need(t, "node", "chromium", "npm:mcp-remote", "npm:playwright-core")
 	d := everything(t)
-	environ, log := browserEnv(t, d, "remote")
+	target := d.url("everything")
+	t.Run("http", func(t *testing.T) {
+		environ, log := browserEnv(t, d, "remote")
+		remote(t, d, environ, log, target)
+	})
+	t.Run("sse", func(t *testing.T) {
+		environ, log := browserEnv(t, d, "remote-sse")
+		remote(t, d, environ, log, sseURL(target))
+		remote(t, d, environ, log, sseURL(target), "--transport", "sse-only") // with the token of before
+	})
+}
+
+func remote(t *testing.T, d *instance, environ []string, log string, args ...string) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, nodeBinary(), npmFile("mcp-remote", "dist/proxy.js"), d.url("everything"))
+	cmd := exec.CommandContext(ctx, nodeBinary(), append([]string{npmFile("mcp-remote", "dist/proxy.js")}, args...)...)
 	cmd.Env, cmd.Dir, cmd.WaitDelay = environ, d.dir, 5*time.Second
 	stderr := &lockedBuffer{}
 	cmd.Stderr = stderr

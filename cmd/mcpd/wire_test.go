@@ -146,10 +146,16 @@ func (w *wire) tool(ctx context.Context, name string, arguments any) (string, er
 // sdkSession connects a client of the official SDK that speaks one protocol version.
 func sdkSession(ctx context.Context, url, token, version string) (*mcp.ClientSession, error) {
 	client := mcp.NewClient(&mcp.Implementation{Name: "sdk-" + version, Version: "1"}, &mcp.ClientOptions{Capabilities: &mcp.ClientCapabilities{}})
-	return client.Connect(ctx, &mcp.StreamableClientTransport{
-		Endpoint: url, HTTPClient: &http.Client{Transport: bearer{token, http.DefaultTransport}}, DisableStandaloneSSE: true, MaxRetries: -1,
-	}, &mcp.ClientSessionOptions{ProtocolVersion: version})
+	web := &http.Client{Transport: bearer{token, http.DefaultTransport}}
+	var way mcp.Transport = &mcp.StreamableClientTransport{Endpoint: url, HTTPClient: web, DisableStandaloneSSE: true, MaxRetries: -1}
+	if version == "2024-11-05" {
+		way = &mcp.SSEClientTransport{Endpoint: sseURL(url), HTTPClient: web}
+	}
+	return client.Connect(ctx, way, &mcp.ClientSessionOptions{ProtocolVersion: version})
 }
+
+// sseURL is where a server's clients of HTTP+SSE go.
+func sseURL(url string) string { return strings.TrimSuffix(url, "/mcp") + "/sse" }
 
 // sdkCall calls a tool and returns the text of its first content.
 func sdkCall(ctx context.Context, s *mcp.ClientSession, name string, arguments any) (string, error) {

@@ -29,6 +29,7 @@ type world struct {
 type tenant struct {
 	name   string
 	url    string // the exact MCP URL: what clients type, and the audience of its tokens
+	prefix string // of the URL's path, before /mcp
 	cfg    ServerConfig
 	spec   supervisor.Spec
 	bridge *bridge.Server
@@ -128,9 +129,11 @@ func matchAllow(rule, name string) bool {
 // resource finds the server that a resource URL (RFC 8707) names, and the URL its tokens are bound to:
 // the MCP URL. The server's base names it too, for clients that go by the root document of RFC 9728,
 // whose resource the base has to be (§3.3).
+// Where clients of HTTP+SSE are served, their URL is a third name.
 func (w *world) resource(resource string) (mcpURL, server string, ok bool) {
 	for name, t := range w.tenants {
-		if resource == t.url || resource+"/mcp" == t.url {
+		base := strings.TrimSuffix(t.url, "/mcp")
+		if resource == t.url || resource == base || t.cfg.Bridge.SSE && resource == base+"/sse" {
 			return t.url, name, true
 		}
 	}
@@ -179,7 +182,7 @@ func (d *daemon) planFor(cfg *Config) (*plan, error) {
 			continue
 		}
 		after = append(after, spec)
-		p.world.tenants[name] = &tenant{name: name, url: d.tenantURL(cfg, name), cfg: cfg.Servers[name], spec: spec}
+		p.world.tenants[name] = &tenant{name: name, url: d.tenantURL(cfg, name), prefix: prefixOf(cfg, name), cfg: cfg.Servers[name], spec: spec}
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
@@ -250,7 +253,7 @@ func (d *daemon) newBridge(t *tenant) error {
 		return err
 	}
 	t.bridge, err = bridge.New(bridge.Options{
-		Name: t.name, Config: t.cfg.Bridge, Workers: t.pool, Principal: principalID,
+		Name: t.name, Config: t.cfg.Bridge, Workers: t.pool, Principal: principalID, Prefix: t.prefix,
 		Spawn:  func(ctx context.Context) (io.ReadWriteCloser, error) { return d.supervisor.Spawn(ctx, t.spec) },
 		Sealer: d.sealer, Logger: d.log.Named("bridge").With(serverField(t.name)), Version: readBuild().Version,
 		Observe: func(c bridge.CallRecord) { d.observe(t.health, c) }, Memory: d.memory.of(t.name, t.spec.Fingerprint()), Ended: t.ended,
@@ -262,9 +265,24 @@ func (d *daemon) newBridge(t *tenant) error {
 // names under .localhost do not resolve for Node and Go clients.
 func (d *daemon) tenantURL(cfg *Config, name string) string {
 	if cfg.local() {
-		return d.issuerURL + "/" + name + "/mcp"
+		return d.issuerURL + prefixOf(cfg, name) + "/mcp"
 	}
 	return "https://" + name + "." + cfg.Domain + "/mcp"
+}
+
+func prefixOf(cfg *Config, name string) string {
+	if cfg.local() {
+		return "/" + name
+	}
+	return ""
+}
+
+// entries are the paths of clients of HTTP+SSE, which are configured with the first.
+func (t *tenant) entries() map[string]string {
+	if !t.cfg.Bridge.SSE {
+		return nil
+	}
+	return map[string]string{"/sse": "/sse", "/messages": "/sse"}
 }
 
 // issuerURL never has a path or a trailing slash: clients compare it as a string (RFC 8414 §3.3).
@@ -282,14 +300,13 @@ func issuerURL(cfg *Config, addr net.Addr) string {
 // routes is the routing table of a world.
 func (d *daemon) routes(w *world) []router.Route {
 	var all []router.Route
-	host, prefix := "localhost", ""
+	host := "localhost"
 	for _, name := range w.names() {
-		if w.cfg.local() {
-			prefix = "/" + name
-		} else {
+		t := w.tenants[name]
+		if !w.cfg.local() {
 			host = name + "." + w.cfg.Domain
 		}
-		all = append(all, router.Route{Name: name, Host: host, Prefix: prefix, Resource: w.tenants[name].url, Handler: w.tenants[name].bridge})
+		all = append(all, router.Route{Name: name, Host: host, Prefix: t.prefix, Resource: t.url, Handler: t.bridge, Entries: t.entries()})
 	}
 	if d.issuer != nil {
 		host = "localhost"
