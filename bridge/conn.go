@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -37,8 +38,13 @@ type Conn struct {
 	flushing bool
 	closed   bool
 
-	wmu   sync.Mutex // guards stdin: one whole line at a time
+	wmu   sync.Mutex // guards stdin: whole lines only
 	until time.Time  // the write deadline that is set
+	spare []byte     // the array of joined that was written last
+
+	jmu     sync.Mutex // guards the next two
+	writers int        // who wait for wmu, and will take joined along
+	joined  []byte     // lines that somebody else writes with theirs
 
 	level atomic.Uint32 // the log level a legacy worker was told, 0 for none
 	subs  subscriptions
@@ -113,11 +119,44 @@ func (c *Conn) Done() <-chan struct{} { return c.done }
 // Err is why the connection ended, nil while it lives.
 func (c *Conn) Err() error { return c.calls.reason() }
 
-// write sends one line, which ends with a line break. A worker that does not
-// read its input within the deadline is broken: half a line may be in its pipe.
+// maxJoined bounds the lines that wait to be written with another: about what a
+// pipe holds. Beyond it everyone waits for the worker to read.
+const maxJoined = 64 << 10
+
+// write sends one line, which ends with a line break. Where somebody is about to
+// write already, the line goes along with theirs: that is one system call and one
+// wake-up of the worker for all. If it is lost with theirs the connection is too,
+// and the reader tells every call.
 func (c *Conn) write(line []byte) error {
+	c.jmu.Lock()
+	if c.writers > 0 && len(c.joined)+len(line) <= maxJoined {
+		c.joined = append(c.joined, line...)
+		c.jmu.Unlock()
+		return nil
+	}
+	c.writers++
+	c.jmu.Unlock()
+	if c.calls.count() > 1 {
+		runtime.Gosched() // calls that are ready to be made come along
+	}
 	c.wmu.Lock()
 	defer c.wmu.Unlock()
+	c.jmu.Lock()
+	c.writers--
+	if others := c.joined; len(others) > 0 {
+		c.joined = c.spare[:0]
+		line = append(others, line...)
+		if c.spare = nil; cap(line) <= 2*maxJoined {
+			c.spare = line
+		}
+	}
+	c.jmu.Unlock()
+	return c.writeLines(line)
+}
+
+// writeLines writes whole lines, under wmu. A worker that does not read its input
+// within the deadline is broken: half a line may be in its pipe.
+func (c *Conn) writeLines(lines []byte) error {
 	if err := c.calls.reason(); err != nil {
 		return err
 	}
@@ -126,7 +165,7 @@ func (c *Conn) write(line []byte) error {
 		t := time.AfterFunc(c.s.writeTimeout, func() { c.fail(c.s.deaf()) })
 		defer t.Stop()
 	}
-	_, err := c.rwc.Write(line)
+	_, err := c.rwc.Write(lines)
 	if err == nil {
 		return nil
 	}

@@ -98,7 +98,7 @@ func (r *Router) limitBody(x *exchange, req *http.Request) {
 	if req.Body == nil || req.Body == http.NoBody || r.bodyTimeout <= 0 {
 		return
 	}
-	if http.NewResponseController(x.ResponseWriter).SetReadDeadline(time.Now().Add(r.bodyTimeout)) != nil {
+	if http.NewResponseController(x.ResponseWriter).SetReadDeadline(x.rec.Time.Add(r.bodyTimeout)) != nil {
 		return // a writer without deadlines: a test, or another server's
 	}
 	x.body, req.Body = req.Body, x
