@@ -46,6 +46,9 @@ type Options struct {
 	// lines, 256 KiB.
 	LogLines, LogBytes int
 
+	// LogFiles is where standard error goes besides. Default: nowhere.
+	LogFiles LogFiles
+
 	system system         // what starts processes. Default: this machine
 	chance func() float64 // in [0, 1), for jitter
 	slots  *slots         // what is left of MaxWorkers

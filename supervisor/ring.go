@@ -51,8 +51,9 @@ func (r LogReader) FollowTail(ctx context.Context, n int) iter.Seq[Line] {
 
 // ring keeps the last lines of a server, bounded by their number and by their bytes.
 type ring struct {
-	lines int // most lines kept
-	bytes int // most bytes of text kept
+	lines int      // most lines kept
+	bytes int      // most bytes of text kept
+	file  *logFile // where every line goes besides; nil: nowhere
 
 	mu   sync.Mutex
 	kept []Line        // guarded by mu; kept[head:] are the lines, oldest first
@@ -63,6 +64,7 @@ type ring struct {
 }
 
 func (r *ring) add(l Line) {
+	r.file.write(l)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.kept = append(r.kept, l)

@@ -68,6 +68,7 @@ func newServer[C any](name string, o Options) *server[C] {
 		quit: make(chan struct{}), done: make(chan struct{}),
 		mask: newMasker(nil), door: machine{state: disabled, since: time.Now()}, grace: o.Drain,
 	}
+	s.ring.file = newLogFile(o.LogFiles, name, s.log)
 	s.pool = &Pool[C]{server: s, ready: make(map[string]*worker[C])}
 	return s
 }
@@ -92,6 +93,7 @@ func (s *server[C]) run() {
 	}
 	close(s.quit)
 	s.running.Wait()
+	s.ring.file.close()
 }
 
 // arm sets the one timer to the earliest deadline. Since Go 1.23 Reset leaves no late tick behind.

@@ -6,13 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/mcpd/mcpd/bridge"
+	"github.com/mcpd/mcpd/supervisor"
 )
 
 // adminError is an answer of the admin socket that is not a success: the status, and the sentence the command prints.
@@ -107,24 +110,70 @@ func (l logLine) String() string {
 	return fmt.Sprintf("%s [%d] %s", l.Time.Local().Format("2006-01-02 15:04:05.000"), l.Worker, l.Text)
 }
 
+// logQuery is which lines are asked for.
+type logQuery struct {
+	lines  int       // at most so many of those there are
+	since  time.Time // zero: from the beginning
+	worker int       // 0: any
+}
+
+func readLogQuery(q url.Values) (logQuery, error) {
+	l := logQuery{lines: 100}
+	var errs [3]error
+	if s := q.Get("lines"); s != "" {
+		l.lines, errs[0] = strconv.Atoi(s)
+	}
+	if s := q.Get("worker"); s != "" {
+		l.worker, errs[1] = strconv.Atoi(s)
+	}
+	if s := q.Get("since"); s != "" {
+		l.since, errs[2] = time.Parse(time.RFC3339Nano, s)
+	}
+	if errors.Join(errs[:]...) != nil || l.lines < 0 {
+		return l, &adminError{http.StatusBadRequest, "lines and worker must be whole numbers, since a time as in RFC 3339"}
+	}
+	return l, nil
+}
+
+func (q logQuery) match(l supervisor.Line) bool {
+	return (q.worker == 0 || l.Worker == q.worker) && !l.Time.Before(q.since)
+}
+
+// back is how many lines from the end hold the last that match.
+func (q logQuery) back(kept []supervisor.Line) int {
+	found := 0
+	for i := len(kept) - 1; i >= 0 && found < q.lines; i-- {
+		if q.match(kept[i]) {
+			if found++; found == q.lines {
+				return len(kept) - i
+			}
+		}
+	}
+	if q.lines == 0 {
+		return 0
+	}
+	return len(kept)
+}
+
 func (d *daemon) adminLogs(w http.ResponseWriter, r *http.Request) (any, error) {
 	name := r.PathValue("server")
 	logs, ok := d.supervisor.Logs(name)
 	if !ok {
 		return nil, d.noServer(name)
 	}
-	n := 100
-	if s := r.URL.Query().Get("lines"); s != "" {
-		var err error
-		if n, err = strconv.Atoi(s); err != nil || n < 0 {
-			return nil, &adminError{http.StatusBadRequest, fmt.Sprintf("lines must be a whole number, not %q", s)}
-		}
+	want, err := readLogQuery(r.URL.Query())
+	if err != nil {
+		return nil, err
 	}
+	n := want.back(logs.Tail(math.MaxInt32))
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	enc, flush := json.NewEncoder(w), http.NewResponseController(w)
 	write := func(l logLine) error { return errors.Join(enc.Encode(l), flush.Flush()) }
 	if r.URL.Query().Get("follow") == "" {
 		for _, l := range logs.Tail(n) {
+			if !want.match(l) {
+				continue
+			}
 			if err := enc.Encode(logLine{l.Time, l.Worker, l.Text}); err != nil {
 				return nil, nil //nolint:nilerr // the reader left
 			}
@@ -135,7 +184,7 @@ func (d *daemon) adminLogs(w http.ResponseWriter, r *http.Request) (any, error) 
 	defer cancel()
 	defer context.AfterFunc(d.closing, cancel)()
 	for l := range logs.FollowTail(ctx, n) {
-		if write(logLine{l.Time, l.Worker, l.Text}) != nil {
+		if want.match(l) && write(logLine{l.Time, l.Worker, l.Text}) != nil {
 			break
 		}
 	}

@@ -66,6 +66,15 @@ type LogConfig struct {
 	// Format is "console" for people, "json" for programs, "auto" for whichever reads: console on a
 	// terminal, JSON elsewhere. Default: "auto". SIGHUP: no, needs a restart.
 	Format string `koanf:"format"`
+
+	// Dir is where each server's standard error goes besides, as NAME.log; an absolute path.
+	// Default: "", only the last lines are kept, in memory. SIGHUP: no, needs a restart.
+	Dir string `koanf:"dir"`
+
+	// Size is when such a file becomes NAME.log.1, and that .2, in bytes or as text such as
+	// "10MiB"; Keep is how many older ones are kept. Default: "10MiB", 5. SIGHUP: no, needs a restart.
+	Size supervisor.Bytes `koanf:"size"`
+	Keep int              `koanf:"keep"`
 }
 
 // DefaultConfig is the lowest layer.
@@ -74,7 +83,7 @@ func DefaultConfig() Config {
 		Domain:   localDomain,
 		Listen:   router.DefaultConfig(),
 		Auth:     idp.DefaultConfig(),
-		Log:      LogConfig{Level: "info", Format: "auto"},
+		Log:      LogConfig{Level: "info", Format: "auto", Size: 10 << 20, Keep: 5},
 		Defaults: ServerConfig{Config: supervisor.DefaultConfig(), Bridge: bridge.DefaultConfig()},
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -94,6 +95,15 @@ func (c *checker) log() {
 	}
 	if formats := []string{"auto", "json", "console"}; !slices.Contains(formats, c.Log.Format) {
 		c.wrong("log.format", `must be "auto", "json" or "console"`)
+	}
+	if c.Log.Dir != "" && !filepath.IsAbs(c.Log.Dir) {
+		c.wrong("log.dir", "must be an absolute path")
+	}
+	if c.Log.Size < 64<<10 {
+		c.wrong("log.size", "must be at least 64KiB")
+	}
+	if c.Log.Keep < 0 {
+		c.wrong("log.keep", "must not be negative")
 	}
 }
 

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -97,7 +99,8 @@ func (c *cli) powerCommand(do, short string) *cobra.Command {
 
 func (c *cli) logsCommand() *cobra.Command {
 	var follow bool
-	var lines int
+	var lines, worker int
+	var since string
 	cmd := &cobra.Command{
 		Use: "logs SERVER", Short: "what a server's workers wrote to stderr, with time and process id", Args: exactly(1),
 		ValidArgsFunction: c.completeServers,
@@ -109,11 +112,23 @@ func (c *cli) logsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			path := fmt.Sprintf("/v1/logs/%s?lines=%d", url.PathEscape(args[0]), lines)
-			if follow {
-				path += "&follow=1"
+			q := url.Values{"lines": {strconv.Itoa(lines)}}
+			if since != "" {
+				t, err := parseSince(since, time.Now())
+				if err != nil {
+					return err
+				}
+				if q.Set("since", t.Format(time.RFC3339Nano)); !cmd.Flags().Changed("lines") {
+					q.Set("lines", strconv.Itoa(math.MaxInt32))
+				}
 			}
-			resp, err := admin.open(cmd.Context(), http.MethodGet, path, nil)
+			if worker != 0 {
+				q.Set("worker", strconv.Itoa(worker))
+			}
+			if follow {
+				q.Set("follow", "1")
+			}
+			resp, err := admin.open(cmd.Context(), http.MethodGet, "/v1/logs/"+url.PathEscape(args[0])+"?"+q.Encode(), nil)
 			if err != nil {
 				return err
 			}
@@ -123,7 +138,28 @@ func (c *cli) logsCommand() *cobra.Command {
 	}
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with new lines as they come")
 	cmd.Flags().IntVarP(&lines, "lines", "n", 100, "how many `LINES` back to begin")
+	cmd.Flags().StringVar(&since, "since", "", "only lines since `TIME`: a duration such as 10m, a time of today such as 14:05, or RFC 3339")
+	cmd.Flags().IntVar(&worker, "worker", 0, "only lines of the worker with this process `ID`")
 	return cmd
+}
+
+// parseSince reads a time as people say it: how long ago, when today, or exactly.
+func parseSince(text string, now time.Time) (time.Time, error) {
+	if d, err := parseDuration(text); err == nil {
+		return now.Add(-d), nil
+	}
+	for _, layout := range []string{"15:04", time.TimeOnly} {
+		if t, err := time.ParseInLocation(layout, text, now.Location()); err == nil {
+			y, m, d := now.Date()
+			return time.Date(y, m, d, t.Hour(), t.Minute(), t.Second(), 0, now.Location()), nil
+		}
+	}
+	for _, layout := range []string{time.DateTime, time.DateOnly, time.RFC3339} {
+		if t, err := time.ParseInLocation(layout, text, now.Location()); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, usageError{fmt.Sprintf("--since %q is no time: write 10m, 14:05 or 2026-01-02T15:04:05Z", text)}
 }
 
 func (c *cli) printLogs(body io.Reader) error {

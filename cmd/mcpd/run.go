@@ -182,7 +182,7 @@ func (d *daemon) start(ctx context.Context) error {
 	}
 	d.router = d.newRouter(cfg)
 	d.listener.Handle(d.router)
-	if d.supervisor, err = d.newSupervisor(); err != nil {
+	if d.supervisor, err = d.newSupervisor(cfg.Log); err != nil {
 		return err
 	}
 	p, err := d.planFor(cfg)
@@ -249,13 +249,14 @@ func (d *daemon) late(what string, err error) {
 }
 
 // newSupervisor gives the supervisor its guardian: this program again, as a small process that outlives a kill -9 of mcpd just long enough to end the children.
-func (d *daemon) newSupervisor() (*supervisor.Supervisor[*bridge.Conn], error) {
+func (d *daemon) newSupervisor(log LogConfig) (*supervisor.Supervisor[*bridge.Conn], error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("cannot find this program's own file: %w", err)
 	}
 	return supervisor.New[*bridge.Conn](supervisor.Options{
 		Logger: d.log.Named("supervisor"), Guardian: []string{self, guardianVerb}, Confine: []string{self, confineVerb}, Scratch: filepath.Join(d.state, "tmp"),
+		LogFiles: supervisor.LogFiles{Dir: log.Dir, Size: int64(log.Size), Keep: log.Keep},
 	}), nil
 }
 

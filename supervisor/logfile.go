@@ -1,0 +1,119 @@
+package supervisor
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"go.uber.org/zap"
+)
+
+// LogFiles says where the lines of servers are kept beyond what is kept in memory: one file per
+// server, NAME.log in Dir, and older ones beside it, NAME.log.1 being the youngest of them.
+type LogFiles struct {
+	Dir  string // default: none, and no files
+	Size int64  // bytes after which a file becomes an older one
+	Keep int    // how many older ones there are
+}
+
+// logFile is where one server's lines go. It never fails: a disk that is full must not stop a server.
+type logFile struct {
+	path string
+	size int64
+	keep int
+	log  *zap.Logger
+
+	mu      sync.Mutex
+	file    *os.File // guarded by mu; nil before the first line and after a failure
+	written int64    // guarded by mu; bytes in file
+	failing bool     // guarded by mu; has been told of
+}
+
+func newLogFile(f LogFiles, server string, log *zap.Logger) *logFile {
+	if f.Dir == "" {
+		return nil
+	}
+	return &logFile{path: filepath.Join(f.Dir, server+".log"), size: f.Size, keep: f.Keep, log: log}
+}
+
+func (f *logFile) write(l Line) {
+	if f == nil {
+		return
+	}
+	text := fmt.Sprintf("%s [%d] %s\n", l.Time.Format("2006-01-02T15:04:05.000Z07:00"), l.Worker, l.Text)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	err := f.open(int64(len(text)))
+	if err == nil {
+		_, err = io.WriteString(f.file, text)
+		f.written += int64(len(text))
+	}
+	if err != nil && !f.failing {
+		f.log.Warn("cannot write the server's lines to its file", zap.Error(err))
+	}
+	f.failing = err != nil
+}
+
+// open sees to a file with room for n bytes more. Callers hold mu.
+func (f *logFile) open(n int64) error {
+	if f.file != nil && f.written > 0 && f.written+n > f.size {
+		if err := f.rotate(); err != nil {
+			return err
+		}
+	}
+	if f.file != nil {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(f.path), 0o700); err != nil {
+		return err
+	}
+	file, err := os.OpenFile(f.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	info, err := file.Stat()
+	if err != nil {
+		return errors.Join(err, file.Close())
+	}
+	f.file, f.written = file, info.Size()
+	if f.written > 0 && f.written+n > f.size {
+		return f.open(n)
+	}
+	return nil
+}
+
+// rotate makes the file the first of the older ones. Callers hold mu.
+func (f *logFile) rotate() error {
+	err := f.file.Close()
+	f.file = nil
+	older := func(i int) string {
+		if i == 0 {
+			return f.path
+		}
+		return fmt.Sprintf("%s.%d", f.path, i)
+	}
+	if f.keep == 0 {
+		return errors.Join(err, os.Remove(f.path))
+	}
+	for i := f.keep - 1; i >= 0; i-- {
+		if e := os.Rename(older(i), older(i+1)); !errors.Is(e, os.ErrNotExist) {
+			err = errors.Join(err, e)
+		}
+	}
+	return err
+}
+
+func (f *logFile) close() {
+	if f == nil {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.file != nil {
+		_ = f.file.Close() // every line was written when it came
+		f.file = nil
+	}
+}
