@@ -62,37 +62,3 @@ func (i *Issuer) serveDisconnect(w http.ResponseWriter, r *http.Request) error {
 	http.Redirect(w, r, pathAccount, http.StatusSeeOther)
 	return nil
 }
-
-// logoutPage asks whether to sign out: a GET, which any page can cause, does not do it.
-type logoutPage struct {
-	form
-	User string // "" when nobody is signed in (any more)
-}
-
-func (i *Issuer) serveLogout(w http.ResponseWriter, r *http.Request) error {
-	session, err := i.session(r)
-	if err != nil {
-		return err
-	}
-	page := logoutPage{}
-	if session != nil {
-		page.User = session.User.Name
-	}
-	page.CSRF = i.formToken(i.cookies.ensureBrowser(w, r), session)
-	return i.pages.logout.show(w, http.StatusOK, page)
-}
-
-func (i *Issuer) serveSignOut(w http.ResponseWriter, r *http.Request) error {
-	session, err := i.session(r)
-	if err != nil {
-		return err
-	}
-	if err := i.checkForm(r, session); err != nil {
-		return err
-	}
-	if err := i.endSession(w, r); err != nil {
-		return err
-	}
-	http.Redirect(w, r, pathLogout, http.StatusSeeOther)
-	return nil
-}

@@ -278,7 +278,7 @@ func (i *Issuer) sealRequest(req *request) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return i.keys.seal[0].seal(sealedRequest, b), nil
+	return i.keys.seal(sealedRequest, b), nil
 }
 
 const sealedRequest = "authorization request"

@@ -148,7 +148,8 @@ func TestSeal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k := &keyring{seal: []sealer{young, old}}
+	k := &keyring{}
+	k.current.Store(&keys{seal: []sealer{young, old}})
 	text := old.seal("a", []byte("hello"))
 	if b, err := k.open("a", text); err != nil || string(b) != "hello" {
 		t.Fatal(string(b), err)

@@ -39,6 +39,7 @@ func (i *Issuer) discovery() ([]byte, error) {
 			AuthorizationEndpoint: i.url(pathAuthorize),
 			TokenEndpoint:         i.url(pathToken),
 			UserinfoEndpoint:      i.url(pathUserinfo),
+			EndSessionEndpoint:    i.url(pathEnd),
 			RevocationEndpoint:    i.url(pathRevoke),
 			IntrospectionEndpoint: i.url(pathIntrospect),
 			IntrospectionEndpointAuthMethodsSupported: authMethods()[1:], // a public client cannot prove itself

@@ -193,6 +193,9 @@ const sweepBatch = 1000
 func (i *Issuer) sweepOnce(ctx context.Context) error {
 	now := i.now()
 	i.cache.drop(func(h *held) bool { return !now.Before(h.expires) })
+	if err := i.keys.retire(ctx, now); err != nil {
+		return err
+	}
 	for ctx.Err() == nil {
 		n, err := i.store.Sweep(ctx, Sweep{
 			Now: now, UnusedBefore: now.Add(-i.config.Registration.Unused), SaltBefore: now.Add(-i.config.RefreshGrace), Limit: sweepBatch,

@@ -49,7 +49,7 @@ func TestMetadata(t *testing.T) {
 		"introspection_endpoint_auth_methods_supported":  []any{"client_secret_basic", "client_secret_post", "private_key_jwt"},
 		"pushed_authorization_request_endpoint":          h.url + "/par",
 		"device_authorization_endpoint":                  nil,
-		"end_session_endpoint":                           nil,
+		"end_session_endpoint":                           h.url + "/end_session",
 	} {
 		if fmt.Sprint(m[name]) != fmt.Sprint(want) {
 			t.Errorf("%s: %v, want %v", name, m[name], want)
@@ -62,13 +62,13 @@ func TestMetadata(t *testing.T) {
 		t.Errorf("Metadata: %s", w.body.String())
 	}
 	// Nothing of the library is there that is not in the table.
-	for _, path := range []string{"/healthz", "/ready", "/oauth/token", "/keys", "/device", "/oauth/introspect", "/end_session", "/device_authorization", "/authorize/callback?id=x"} {
+	for _, path := range []string{"/healthz", "/ready", "/oauth/token", "/keys", "/device", "/oauth/introspect", "/device_authorization", "/authorize/callback?id=x"} {
 		if g := h.stranger().get(h.url + path); g.status != 404 {
 			t.Errorf("%s: %d", path, g.status)
 		}
 	}
 	reserved := idp.Paths()
-	for _, path := range []string{".well-known", "authorize", "token", "register", "revoke", "introspect", "par", "device", "device_authorization", "jwks", "userinfo", "login", "signin", "consent", "account", "logout", "favicon.ico"} {
+	for _, path := range []string{".well-known", "authorize", "token", "register", "revoke", "introspect", "par", "device", "device_authorization", "end_session", "jwks", "userinfo", "login", "signin", "consent", "account", "logout", "favicon.ico"} {
 		if !slices.Contains(reserved, path) {
 			t.Errorf("%s is not reserved", path)
 		}

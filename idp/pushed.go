@@ -62,7 +62,7 @@ func (i *Issuer) servePush(w http.ResponseWriter, r *http.Request) error {
 	writeJSON(w, http.StatusCreated, struct {
 		URI     string `json:"request_uri"`
 		Expires int64  `json:"expires_in"`
-	}{pushedPrefix + i.keys.seal[0].seal(sealedPushed, b), int64(pushedTTL / time.Second)})
+	}{pushedPrefix + i.keys.seal(sealedPushed, b), int64(pushedTTL / time.Second)})
 	return nil
 }
 

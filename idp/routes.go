@@ -31,11 +31,12 @@ const (
 	pathConsent  = "/consent"
 	pathAccount  = "/account"
 	pathLogout   = "/logout"
+	pathEnd      = "/end_session"
 )
 
 // Paths lists the first segments of the issuer's paths: no server may have such a name where both share a host.
 func Paths() []string {
-	return []string{".well-known", "account", "authorize", "consent", "device", "device_authorization", "favicon.ico", "introspect", "jwks", "login", "logout", "par", "register", "revoke", "signin", "token", "userinfo"}
+	return []string{".well-known", "account", "authorize", "consent", "device", "device_authorization", "end_session", "favicon.ico", "introspect", "jwks", "login", "logout", "par", "register", "revoke", "signin", "token", "userinfo"}
 }
 
 // class says who may call a route, and with that which defences it has.
@@ -85,6 +86,7 @@ func (i *Issuer) table() []route {
 		{pathConsent, browser, form(i.serveConsent, i.serveDecision)},
 		{pathAccount, browser, get(i.serveAccount)},
 		{pathAccount + "/disconnect", browser, post(i.serveDisconnect)},
+		{pathEnd, arrival, form(i.serveEndSession, i.serveEndSession)},
 		{pathLogout, browser, form(i.serveLogout, i.serveSignOut)},
 		{"/favicon.ico", browser, get(serveIcon)},
 		{"/{$}", browser, get(func(w http.ResponseWriter, r *http.Request) error {

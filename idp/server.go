@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/subtle"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
+	"time"
 
 	httphelper "github.com/zitadel/oidc/v3/pkg/http"
 	"github.com/zitadel/oidc/v3/pkg/oidc"
@@ -139,7 +141,7 @@ func (e issEncoder) Encode(src any, dst map[string][]string) error {
 
 // serveKeys publishes the keys that ID tokens are signed with (RFC 7517).
 func (i *Issuer) serveKeys(w http.ResponseWriter, r *http.Request) error {
-	w.Header().Set("Cache-Control", "public, max-age=300")
+	w.Header().Set("Cache-Control", fmt.Sprintf("public, max-age=%d", int(publishedFor/time.Second)))
 	next := r.Clone(r.Context())
 	next.URL = &url.URL{Path: r.URL.Path}
 	i.server.ServeHTTP(w, next)

@@ -104,7 +104,7 @@ func (i *Issuer) endSession(w http.ResponseWriter, r *http.Request) error {
 // formToken is what a form must bring back: bound to the browser, and to the session in it, so that neither a
 // foreign page nor a page from before a change of person can be submitted.
 func (i *Issuer) formToken(browser string, s *Session) string {
-	return i.keys.seal[0].tag("form", browser, sessionTag(s))
+	return i.keys.tags("form", browser, sessionTag(s))[0]
 }
 
 func sessionTag(s *Session) string {
@@ -119,8 +119,8 @@ func sessionTag(s *Session) string {
 func (i *Issuer) checkForm(r *http.Request, s *Session) error {
 	if browser, ok := i.cookies.browser(r); ok {
 		got := []byte(r.PostFormValue("csrf"))
-		for _, key := range i.keys.seal {
-			if subtle.ConstantTimeCompare(got, []byte(key.tag("form", browser, sessionTag(s)))) == 1 {
+		for _, want := range i.keys.tags("form", browser, sessionTag(s)) {
+			if subtle.ConstantTimeCompare(got, []byte(want)) == 1 {
 				return nil
 			}
 		}

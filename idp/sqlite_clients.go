@@ -170,3 +170,7 @@ func (d dbKeys) List(ctx context.Context, kind string) ([]Key, error) {
 func (d dbKeys) Put(ctx context.Context, k Key) error {
 	return d.exec(ctx, nil, `INSERT INTO keys (id, kind, secret, created) VALUES (?, ?, ?, ?)`, k.ID, k.Kind, k.Secret, ms(k.Created))
 }
+
+func (d dbKeys) Delete(ctx context.Context, id string) error {
+	return d.exec(ctx, nil, `DELETE FROM keys WHERE id = ?`, id)
+}

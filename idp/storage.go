@@ -30,7 +30,7 @@ func (s *storage) CreateAuthRequest(ctx context.Context, _ *oidc.AuthRequest, _ 
 
 // SigningKey implements op.Storage.
 func (s *storage) SigningKey(context.Context) (op.SigningKey, error) {
-	return s.issuer.keys.sign[0], nil
+	return s.issuer.keys.signing(s.issuer.now()), nil
 }
 
 // SignatureAlgorithms implements op.Storage.

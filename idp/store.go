@@ -276,7 +276,7 @@ type DeviceStore interface {
 	Redeem(ctx context.Context, hash Digest, a Access, r Refresh) error                        // one that was agreed to, makes the family; ErrSpent, ErrNotFound
 }
 
-// Key is a secret of the issuer itself. The newest of a kind is in use; older ones still verify.
+// Key is a secret of the issuer itself.
 type Key struct {
 	ID      string
 	Kind    string
@@ -288,4 +288,5 @@ type Key struct {
 type KeyStore interface {
 	List(ctx context.Context, kind string) ([]Key, error) // newest first
 	Put(ctx context.Context, k Key) error
+	Delete(ctx context.Context, id string) error
 }

@@ -41,6 +41,8 @@ func (d *daemon) adminHandler() http.Handler {
 		"DELETE /v1/users/{user}":        d.adminRemoveUser,
 		"PUT /v1/users/{user}/password":  d.adminPassword,
 		"POST /v1/users/{user}/link":     d.adminLink,
+		"GET /v1/keys":                   d.adminKeys,
+		"POST /v1/keys":                  d.adminRotateKeys,
 		"POST /v1/tokens":                d.adminToken,
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {

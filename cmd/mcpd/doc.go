@@ -15,6 +15,7 @@
 //	mcpd restart|stop|start SERVER
 //	mcpd user add|list|remove|passwd|link
 //	mcpd token create             a token for a program, good for one server
+//	mcpd keys list|rotate         the issuer's own keys; rotate makes new ones while all goes on
 //	mcpd call SERVER TOOL [JSON]  one tool call through the front door, as a client would
 //	mcpd version, mcpd completion, mcpd demo-server
 //

@@ -155,4 +155,9 @@ func keys(w *world) {
 	w.no(err)
 	same(w, fmt.Sprint(got), fmt.Sprint([]idp.Key{young, old}))
 	w.want(w.Keys().Put(w.Context(), old), idp.ErrExists)
+	w.no(w.Keys().Delete(w.Context(), old.ID))
+	w.no(w.Keys().Delete(w.Context(), "none"))
+	got, err = w.Keys().List(w.Context(), "a")
+	w.no(err)
+	same(w, fmt.Sprint(got), fmt.Sprint([]idp.Key{young}))
 }
