@@ -20,6 +20,7 @@
 //	                         service.go   a configured client in its own name (RFC 6749 §4.4): the user service:NAME
 //	                         device.go    a device that showed a code, which device_page.go asked its person about (RFC 8628)
 //	                         refresh.go   rotation; the same successor within the grace, else the family ends
+//	browser ─ GET /end_session ──▶ logout.go   the person is asked; back only to what the client registered
 //	client ─ bearer ──▶ Verify (verify.go)   SHA-256, one map; the audience is exactly this resource, the person is still allowed
 //
 // Browser pages and client endpoints are two groups with different defences, and
@@ -30,6 +31,9 @@
 // the protocol requests, its LegacyServer is embedded and what was too lenient is
 // overridden (server.go). State is behind the small Store interface (store.go);
 // OpenStore is the SQLite one, and package storetest has the suite for any other.
+//
+// Keys are replaced while all goes on (keys.go): a new one is published, signs when every client can
+// know it, and the old one stays as long as what it signed is looked at.
 //
 // What this package does not do: it does not terminate TLS, route hosts, start
 // processes or read configuration files. It never issues a token that is good
