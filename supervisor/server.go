@@ -69,7 +69,7 @@ func newServer[C any](name string, o Options) *server[C] {
 		mask: newMasker(nil), door: machine{state: disabled, since: time.Now()}, grace: o.Drain,
 	}
 	s.ring.file = newLogFile(o.LogFiles, name, s.log)
-	s.pool = &Pool[C]{server: s, ready: make(map[string]*worker[C])}
+	s.pool = &Pool[C]{server: s, ready: make(map[string][]*worker[C]), crowded: make(map[string]bool)}
 	return s
 }
 
@@ -154,6 +154,7 @@ func (s *server[C]) settle(now time.Time) {
 		}
 	}
 	s.serve(now)
+	s.widen(now)
 	s.warm(now)
 	if waiting && !s.draining() && len(s.queue) == 0 {
 		s.pool.watch(false)

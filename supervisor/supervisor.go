@@ -28,6 +28,9 @@ type Entry[C any] struct {
 
 	// Spare tells whether a worker that was opened as a spare may serve key later. nil: any key.
 	Spare func(key string) bool
+
+	// Spread lets a key have several workers. Without it everything of a key meets in one process.
+	Spread bool
 }
 
 // Supervisor owns the processes of a list of servers. It is safe for concurrent use.

@@ -53,7 +53,9 @@ func (d *daemon) apply(ctx context.Context, p *plan) error {
 	entries := make([]supervisor.Entry[*bridge.Conn], 0, len(p.world.tenants))
 	for _, name := range p.world.names() {
 		t := p.world.tenants[name]
-		entries = append(entries, supervisor.Entry[*bridge.Conn]{Spec: t.spec, Open: t.bridge.Open, Spare: bridge.FitsSpare})
+		entries = append(entries, supervisor.Entry[*bridge.Conn]{
+			Spec: t.spec, Open: t.bridge.Open, Spare: bridge.FitsSpare, Spread: t.cfg.Bridge.Isolation == "shared",
+		})
 	}
 	if _, err := d.supervisor.Apply(ctx, entries); err != nil {
 		return err
