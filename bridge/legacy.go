@@ -285,9 +285,10 @@ func (x *exchange) get() {
 	if last := x.r.Header.Get("Last-Event-Id"); last != "" && x.primed() && x.resume(last) {
 		return
 	}
+	s := x.s // the watcher may outlive the exchange
 	w := &watcher{
 		who: x.call.Principal, id: id, lists: listTools | listPrompts | listResources,
-		level: func() level { return max(x.s.live.level(id), 1) },
+		level: func() level { return max(s.live.level(id), 1) },
 		uris:  x.s.live.uris(id),
 	}
 	reader := x.stand(w)

@@ -59,6 +59,9 @@ func (l *lot) put(s *Server, p *parked) error {
 	}
 	l.calls[p.id] = p
 	l.people[p.who]++
+	if p.end == nil {
+		p.c.calls.park(p.w)
+	}
 	p.taken, p.left = make(chan struct{}), make(chan struct{})
 	l.wg.Go(func() { s.keep(p) }) // ends when the call is taken, its time is over or the server closes; waited for by lot.close
 	return nil

@@ -155,3 +155,37 @@ func TestParkedOnce(t *testing.T) {
 		t.Errorf("%d workers are held", n)
 	}
 }
+
+// TestUnheardQuestion: a question that a call did not get to hear before it ended goes to another call, or is refused.
+func TestUnheardQuestion(t *testing.T) {
+	s := testServer(t, DefaultConfig(), nil, nil)
+	said := make(chan string, 1)
+	near, far := net.Pipe()
+	defer near.Close()
+	go eachLine(far, func(line []byte) { said <- string(line) }) // ends when the pipe is closed
+	c := &Conn{s: s, rwc: near}
+	c.calls.calls = map[uint64]*waiter{}
+	var all []*waiter
+	for range 2 {
+		w := c.calls.waiter()
+		w.asks, w.able = askForm, true
+		if err := c.calls.add(w); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, w)
+	}
+	line := s.bufs.get()
+	line.b = append(line.b, `{"jsonrpc":"2.0","id":"q","method":"elicitation/create","params":{}}`...)
+	c.receive(line)
+	for i := len(all) - 1; i >= 0; i-- {
+		if n := len(all[i].frames); n != 1 {
+			t.Errorf("call %d has %d questions", i, n)
+		}
+		c.calls.remove(all[i])
+		c.calls.free(c, all[i])
+	}
+	if got := <-said; !strings.Contains(got, `"id":"q","error"`) {
+		t.Error(got)
+	}
+	c.control.Wait()
+}

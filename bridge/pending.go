@@ -41,6 +41,8 @@ type waiter struct {
 	logs level
 	able bool // its method is one during which a server may ask
 
+	parked bool // its client is away with questions; under the lock
+
 	denied asks // set by the reader: what the worker asked in vain
 }
 
@@ -68,13 +70,19 @@ func (p *pending) waiter() *waiter {
 	return &waiter{frames: make(chan *frame, queued), abort: make(chan string, 1), timer: t}
 }
 
-// free returns a waiter that remove took out; nobody can send to it any more.
+// free returns a waiter that remove took out; nobody can send to it any more. A
+// question that it did not get to hear may be another call's: stdio does not
+// say, and the worker waits for an answer.
 func (p *pending) free(c *Conn, w *waiter) {
 	w.timer.Stop()
 	for {
 		select {
 		case f := <-w.frames:
-			c.drop(f)
+			if f.kind == frameQuestion {
+				c.passOn([]*asked{{f: f}})
+			} else {
+				c.drop(f)
+			}
 			continue
 		case <-w.abort:
 			continue
@@ -82,7 +90,7 @@ func (p *pending) free(c *Conn, w *waiter) {
 		}
 		break
 	}
-	w.asks, w.logs, w.able, w.denied = 0, 0, false, 0
+	w.asks, w.logs, w.able, w.parked, w.denied = 0, 0, false, false, 0
 	p.pool.Put(w)
 }
 
@@ -150,13 +158,14 @@ func (w *waiter) offer(f *frame) bool {
 }
 
 // newest finds the most recent call that want accepts and sends f to it: what a
-// worker says without naming a call belongs, at best, to the last one.
+// worker says without naming a call belongs, at best, to the last one. A parked
+// call has asked already, and its client may never come back.
 func (p *pending) newest(f *frame, want func(*waiter) bool) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var best *waiter
 	for _, w := range p.calls {
-		if (best == nil || w.id > best.id) && want(w) {
+		if (best == nil || best.parked && !w.parked || best.parked == w.parked && w.id > best.id) && want(w) {
 			best = w
 		}
 	}
@@ -167,7 +176,14 @@ func (p *pending) newest(f *frame, want func(*waiter) bool) bool {
 // goes on over another response.
 func (p *pending) renew(w *waiter, a asks, l level) {
 	p.mu.Lock()
-	w.asks, w.logs = a, l
+	w.asks, w.logs, w.parked = a, l, false
+	p.mu.Unlock()
+}
+
+// park notes that a call's client is away.
+func (p *pending) park(w *waiter) {
+	p.mu.Lock()
+	w.parked = true
 	p.mu.Unlock()
 }
 
