@@ -259,9 +259,9 @@ func (p *caller) intrude() {
 	p.c.mu.Lock()
 	session, left, asked := p.c.sessions[other], p.c.states[other], p.c.asked
 	p.c.mu.Unlock()
-	stolen := `{"jsonrpc":"2.0","id":"mcpd-` + strconv.Itoa(asked-p.rng.IntN(3)) + `","result":{"action":"accept","content":{"stolen":true}}}`
+	stolen := `{"jsonrpc":"2.0","id":"mcpd-` + strconv.Itoa(asked-p.rng.IntN(3)) + `","result":{"action":"accept","content":{"text":"taken by ` + p.user + `."}}}`
 	if !p.modern {
-		p.tell(stolen) // no call of its own is waiting: the question is another's
+		p.tell(stolen) // the question is another's, or of a call of this session that it gave up
 	}
 	if session != "" {
 		body := stolen

@@ -12,6 +12,7 @@ type front interface {
 	askable() asks
 	ask(c *Conn, f *frame)
 	answered(c *Conn, a *answer)
+	withdraw(c *Conn, f *frame) (had bool)
 }
 
 // exchange is one request of a client and the response to it. It belongs to

@@ -220,6 +220,8 @@ func (x *exchange) await(ctx context.Context, fl *flight, call *Call) Reply {
 				c.drop(f)
 			case frameQuestion:
 				limit = x.question(c, f, w)
+			case frameWithdrawal:
+				limit = x.withdrawn(c, f, limit)
 			}
 		case a := <-x.answers:
 			x.front.answered(c, a)

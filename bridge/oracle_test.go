@@ -160,7 +160,7 @@ func (o *oracle) answered(who string, line []byte, at span) {
 		o.t.Errorf("somebody was asked by a worker of everyone, for %s", who)
 	}
 	user, _, _ := strings.Cut(who, "/")
-	if got := string(at.of(line)); !strings.Contains(got, "to "+who+" by "+user+".") {
+	if got := string(at.of(line)); !strings.Contains(got, "to "+who+" by "+user+".") && !strings.Contains(got, "taken by "+user+".") {
 		o.t.Errorf("the question for %s was answered %s", who, got)
 	}
 	o.heard("an answer")

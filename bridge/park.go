@@ -16,7 +16,8 @@ type parked struct {
 	open  []*asked
 	last  int
 	until time.Time
-	end   *frame // what ended the call while it was parked
+	notes []*frame // what the client is told when it comes back, the newest
+	end   *frame   // what ended the call while it was parked
 
 	taken chan struct{} // closed by who took it from the lot
 	left  chan struct{} // closed when its keeper has let go of it
@@ -130,11 +131,21 @@ func (s *Server) keep(p *parked) {
 	}
 }
 
-// hold keeps what the worker says meanwhile, except what nobody hears: more
-// questions, and the end, after which the worker is free.
+// maxNotes bounds the notifications that wait for a client.
+const maxNotes = 32
+
+// hold keeps what the worker says meanwhile: notifications, more questions, and
+// the end, after which the worker is free.
 func (p *parked) hold(f *frame) (over bool) {
 	switch f.kind {
 	case frameNote:
+		if len(p.notes) == maxNotes {
+			p.c.drop(p.notes[0])
+			p.notes = p.notes[1:]
+		}
+		p.notes = append(p.notes, f)
+	case frameWithdrawal:
+		p.open, _ = p.c.without(p.open, f)
 		p.c.drop(f)
 	case frameQuestion:
 		var ok bool
@@ -154,6 +165,10 @@ func (p *parked) hold(f *frame) (over bool) {
 
 // abandon ends a call nobody came back for.
 func (p *parked) abandon(why string) {
+	for _, f := range p.notes {
+		p.c.drop(f)
+	}
+	p.notes = nil
 	if p.end != nil {
 		p.c.drop(p.end)
 		return

@@ -14,10 +14,11 @@ const queued = 64
 type frameKind uint8
 
 const (
-	frameNote     frameKind = iota // a notification of the worker for this call
-	frameQuestion                  // a request of the worker, to be answered by the client
-	frameFinal                     // the response
-	frameDead                      // there will be no response; err says why
+	frameNote       frameKind = iota // a notification of the worker for this call
+	frameQuestion                    // a request of the worker, to be answered by the client
+	frameWithdrawal                  // the worker does not want a question answered any more
+	frameFinal                       // the response
+	frameDead                        // there will be no response; err says why
 )
 
 // frame is one thing the reader hands to a waiting call. line is owned by the receiver.

@@ -78,6 +78,10 @@ func (c *Conn) notice(f *frame) bool {
 			return true
 		}
 		c.s.watch.message(c.owner(), l, b)
+	case "notifications/cancelled":
+		if e.request.ok() && !c.modern.Load() {
+			c.calls.withdraw(c, f)
+		}
 	case "notifications/tasks/status":
 		if c.s.private() && !c.modern.Load() {
 			c.s.watch.status(c.owner(), b)

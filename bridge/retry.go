@@ -57,6 +57,7 @@ func (x *exchange) comeBack(ctx context.Context) (r Reply, ours bool) {
 		}
 		return Reply{fault: f}, true
 	}
+	x.catchUp(p)
 	if p.end != nil {
 		if p.end.kind == frameDead {
 			return Reply{fault: refusal(p.end.err)}, true
@@ -64,6 +65,20 @@ func (x *exchange) comeBack(ctx context.Context) (r Reply, ours bool) {
 		return Reply{conn: p.c, frame: p.end}, true
 	}
 	return x.goOn(ctx, p, lines), true
+}
+
+// catchUp tells the client what was said while it was away, as far as it still
+// wants to hear it: progress under the token of this request, and log messages
+// at its level.
+func (x *exchange) catchUp(p *parked) {
+	for _, f := range p.notes {
+		l := levelOf(text(f.env.level.of(f.line.b)))
+		if l == 0 || x.call.Logs != 0 && l >= x.call.Logs {
+			x.note(f, &x.call)
+		}
+		p.c.drop(f)
+	}
+	p.notes = nil
 }
 
 // answersTo words the client's answers for the worker and takes the questions
