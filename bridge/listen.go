@@ -135,8 +135,10 @@ func (x *exchange) follow(ctx context.Context, w *watcher, lost <-chan struct{},
 	defer tick.Stop()
 	for !x.gone {
 		select {
-		case a := <-w.events:
-			tell(a)
+		case <-w.wake:
+			for _, a := range w.told() {
+				tell(a)
+			}
 		case <-tick.C:
 			x.push(comment)
 		case <-lost:

@@ -60,13 +60,17 @@ func (a announcement) words() (p pieces) {
 
 // watcher is one open stream: a subscriptions/listen or a session's GET.
 type watcher struct {
-	who    string
-	id     sid // of a session, zero for a listen
-	lists  lists
-	level  func() level
-	events chan announcement // unless it has a track
+	who   string
+	id    sid // of a session, zero for a listen
+	lists lists
+	level func() level
 
-	track   *track // of a session's stream that can be resumed; set before its first announcement
+	// Unless it has a track. A queue takes room only while there is something in it,
+	// and most streams are silent for hours.
+	wake    chan struct{} // holds one: there is something in queue
+	qmu     sync.Mutex
+	queue   []announcement // guarded by qmu; at most maxAnnounced
+	track   *track         // of a session's stream that can be resumed; set before its first announcement
 	replays *replays
 
 	uris map[string]bool // under the lock of watch
@@ -112,7 +116,7 @@ func (h *watch) add(w *watcher) error {
 		h.set = map[*watcher]struct{}{}
 	}
 	if w.track == nil {
-		w.events = make(chan announcement, maxAnnounced)
+		w.wake = make(chan struct{}, 1)
 	}
 	h.set[w] = struct{}{}
 	return nil
@@ -159,10 +163,24 @@ func (w *watcher) tell(a announcement) {
 		w.replays.announce(w.track, &p)
 		return
 	}
-	select {
-	case w.events <- a:
-	default: // the stream is full; its client will list again
+	w.qmu.Lock()
+	if len(w.queue) < maxAnnounced { // else the stream is full; its client will list again
+		w.queue = append(w.queue, a)
 	}
+	w.qmu.Unlock()
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// told takes what is in the queue.
+func (w *watcher) told() []announcement {
+	w.qmu.Lock()
+	defer w.qmu.Unlock()
+	q := w.queue
+	w.queue = nil
+	return q
 }
 
 // changed announces each list of l to who listens to it.
