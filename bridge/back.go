@@ -28,7 +28,7 @@ func (c *Conn) appendLine(dst []byte, call *Call, id uint64) []byte {
 // edited reports whether params need more than a new progress token although
 // both ends are of one generation.
 func (call *Call) edited() bool {
-	if call.untask() {
+	if call.untask() || call.later != 0 {
 		return true
 	}
 	if !call.Modern {
@@ -64,7 +64,7 @@ func (call *Call) forLegacy(dst []byte, id uint64) []byte {
 		return dst
 	}
 	dst = append(dst, `,"params":`...)
-	if !e.answers.ok() && !e.state.ok() && !call.untask() {
+	if !e.answers.ok() && !e.state.ok() && !call.untask() && call.later == 0 {
 		if !e.meta.isObj(b) {
 			return append(dst, e.params.of(b)...)
 		}
@@ -76,6 +76,9 @@ func (call *Call) forLegacy(dst []byte, id uint64) []byte {
 	}
 	dst = append(dst, '{')
 	dst = call.paramMembers(dst, true)
+	if call.later != 0 {
+		dst, id = appendAsTask(dst), call.later
+	}
 	dst = comma(dst)
 	dst = append(dst, `"_meta":{`...)
 	dst = call.metaMembers(dst, id)

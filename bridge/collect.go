@@ -103,7 +103,7 @@ func (m *modernFront) park(fl flight) Reply {
 	if err := s.lot.put(s, p); err != nil {
 		fl.c.giveUp(m.open, err.Error())
 		m.open = nil
-		fl.c.cancel(fl.w.id, err.Error())
+		fl.cancel(err.Error())
 		return Reply{fault: refusal(err)}
 	}
 	m.open = nil

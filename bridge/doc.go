@@ -46,7 +46,8 @@
 // it. While no worker of the caller's runs they are the answer (cold.go), and a
 // worker refreshes them behind it (stock.go, behind.go). Lists of tools lose what
 // would make a modern client drop a tool (tools.go). A task holds the worker that
-// has it, and is found there by the person whose it is (task.go).
+// has it, and is found there by the person whose it is (task.go); a tool
+// that is a task alone is one for clients without tasks, too (tasked.go).
 //
 // Who owns what: the request's goroutine owns its Call and its response; the
 // reader of a connection owns everything that arrives from that worker and

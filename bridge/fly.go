@@ -8,8 +8,11 @@ import (
 // fly makes a call on a worker that was lent for it, and gives the worker back
 // unless its answer is a task.
 func (x *exchange) fly(ctx context.Context, c *Conn, call *Call, release func()) (r Reply, again bool) {
-	fl := flight{c, c.calls.waiter(), release}
 	call.tasks = call.wantsTask(c)
+	if x.tasked(ctx, c, call) {
+		return x.flyTasked(ctx, c, call, release)
+	}
+	fl := flight{c: c, w: c.calls.waiter(), release: release}
 	if call.tasks {
 		fl.release = func() {}
 	}

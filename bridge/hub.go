@@ -21,6 +21,7 @@ type Call struct {
 	Answers   []byte // inputResponses, raw: set by a front that asked itself
 	State     []byte // requestState, raw: likewise
 	tasks     bool   // the answer may be a task
+	later     uint64 // made as a task of the bridge's own: the id under which its result is asked for
 }
 
 // Client is what the other end said of itself: per session or per request.
@@ -150,6 +151,7 @@ type flight struct {
 	c       *Conn
 	w       *waiter
 	release func()
+	task    []byte // raw id: the call has been made, and this is where its result is
 }
 
 // land ends a flight.
@@ -188,7 +190,7 @@ func (x *exchange) runOn(ctx context.Context, fl flight, call *Call) (r Reply, a
 		return Reply{fault: refusal(err)}, !errors.Is(err, errTooMany)
 	}
 	line := x.s.bufs.get()
-	line.b = c.appendLine(line.b, call, w.id)
+	line.b = fl.appendLine(line.b, call)
 	err := c.send(line.b)
 	x.s.bufs.put(line)
 	if err != nil {
@@ -227,11 +229,11 @@ func (x *exchange) await(ctx context.Context, fl *flight, call *Call) Reply {
 			x.front.answered(c, a)
 			limit = time.Now().Add(x.s.o.Config.Limits.Call)
 		case reason := <-x.abort:
-			c.cancel(w.id, reason)
+			fl.cancel(reason)
 			return Reply{gone: true}
 		case <-gone:
 			if x.leaving() {
-				c.cancel(w.id, "the client went away")
+				fl.cancel("the client went away")
 				return Reply{gone: true}
 			}
 			// In a session it is not (MCP 2025-11-25, transports); but the slot is freed in the end.
@@ -239,7 +241,7 @@ func (x *exchange) await(ctx context.Context, fl *flight, call *Call) Reply {
 			x.lose()
 			w.timer.Reset(x.s.pause(time.Now(), x.until(limit)))
 		case <-x.s.halt:
-			c.cancel(w.id, "mcpd is stopping")
+			fl.cancel("mcpd is stopping")
 			return Reply{fault: errStopping}
 		case now := <-w.timer.C:
 			if x.parking.ripe(now) {
@@ -247,7 +249,7 @@ func (x *exchange) await(ctx context.Context, fl *flight, call *Call) Reply {
 			}
 			end := x.until(limit)
 			if !now.Before(end) {
-				c.cancel(w.id, "timed out")
+				fl.cancel("timed out")
 				c.stalled()
 				return x.expired(limit)
 			}
@@ -255,7 +257,7 @@ func (x *exchange) await(ctx context.Context, fl *flight, call *Call) Reply {
 			w.timer.Reset(x.s.pause(now, x.parking.due(end)))
 		}
 		if x.gone && x.leaving() {
-			c.cancel(w.id, "the client went away")
+			fl.cancel("the client went away")
 			return Reply{gone: true}
 		}
 	}

@@ -5,11 +5,12 @@ import (
 	"time"
 )
 
-// mirrors are the arguments that headers mirror, by tool, as one connection
-// knows them; good while the catalogue's lists of tools stand.
+// mirrors is what one connection knows of its tools: the arguments that headers
+// mirror, by tool, and which are tasks; good while the catalogue's lists stand.
 type mirrors struct {
 	version uint64
 	tools   map[string][]param
+	tasked  map[string]bool // tools that are called as tasks alone
 }
 
 // tidied is the list as modern clients are given it, with what headers mirror.
@@ -18,9 +19,13 @@ func (t *stocked) tidied() *toolList {
 	return t.tools
 }
 
+// maxRelists bounds how often a list is read that changes while it is: many
+// servers announce a change as their first word.
+const maxRelists = 3
+
 // mirrored checks the Mcp-Param headers of a tool call against its arguments.
 func (x *exchange) mirrored(ctx context.Context, c *Conn) *fault {
-	for _, p := range c.mirroredOf(ctx, x.call.profile(x.s), x.call.Principal, text(x.env.name.of(x.body.b))) {
+	for _, p := range c.described(ctx, x.call.profile(x.s), x.call.Principal).tools[string(text(x.env.name.of(x.body.b)))] {
 		if f := p.check(x.r.Header, x.body.b, x.env.args); f != nil {
 			return f
 		}
@@ -28,13 +33,12 @@ func (x *exchange) mirrored(ctx context.Context, c *Conn) *fault {
 	return nil
 }
 
-// mirroredOf returns the mirrored arguments of a tool as the worker describes
-// it to this person. A list that cannot be read means that nothing can be
-// checked, not that nothing can be called.
-func (c *Conn) mirroredOf(ctx context.Context, p profile, who string, tool []byte) []param {
+// described is what the worker says of its tools to this person. A list that
+// cannot be read means that nothing can be checked, not that nothing can be called.
+func (c *Conn) described(ctx context.Context, p profile, who string) *mirrors {
 	version := c.s.catalogue.tools.Load()
 	if m := c.mirrors.Load(); m != nil && m.version == version {
-		return m.tools[string(tool)]
+		return m
 	}
 	got := c.stockedTools(p, who)
 	if got == nil {
@@ -42,23 +46,28 @@ func (c *Conn) mirroredOf(ctx context.Context, p profile, who string, tool []byt
 		defer c.listing.Unlock()
 		if got = c.stockedTools(p, who); got == nil {
 			if time.Now().Before(c.unlisted) {
-				return nil
+				return &mirrors{}
 			}
 			ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 			defer cancel()
-			err := c.s.restock(ctx, c, toolListing, p, who)
-			if got = c.stockedTools(p, who); err != nil || got == nil {
+			for n := 0; n < maxRelists && got == nil; n++ {
+				if c.s.restock(ctx, c, toolListing, p, who) != nil {
+					break
+				}
+				got = c.stockedTools(p, who) // nil: the list changed while it was read
+			}
+			if got == nil {
 				c.unlisted = time.Now().Add(time.Minute)
-				return nil
+				return &mirrors{}
 			}
 		}
 		version = c.s.catalogue.tools.Load()
 	}
-	tools := got.tidied().found
+	m := &mirrors{version, got.tidied().found, got.tidied().tasked}
 	if c.s.private() || !c.modern.Load() { // otherwise another caller may see another list
-		c.mirrors.Store(&mirrors{version, tools})
+		c.mirrors.Store(m)
 	}
-	return tools[string(tool)]
+	return m
 }
 
 // stockedTools is the list of tools as a worker of this program gave it in this

@@ -175,6 +175,6 @@ func (p *parked) abandon(why string) {
 	}
 	p.c.giveUp(p.open, why)
 	p.open = nil
-	p.c.cancel(p.w.id, why)
+	p.cancel(why)
 	p.land()
 }

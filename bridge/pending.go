@@ -91,7 +91,7 @@ func (p *pending) free(c *Conn, w *waiter) {
 		}
 		break
 	}
-	w.asks, w.logs, w.able, w.parked, w.denied = 0, 0, false, false, 0
+	w.id, w.asks, w.logs, w.able, w.parked, w.denied = 0, 0, 0, false, false, 0
 	p.pool.Put(w)
 }
 
@@ -102,7 +102,7 @@ func (p *pending) frame() *frame {
 	return &frame{}
 }
 
-// add registers w under a fresh id.
+// add registers w under its id, or a fresh one.
 func (p *pending) add(w *waiter) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -112,13 +112,15 @@ func (p *pending) add(w *waiter) error {
 	if len(p.calls) >= maxPending {
 		return errTooMany
 	}
-	p.next++
-	w.id = p.next
+	if w.id == 0 {
+		p.next++
+		w.id = p.next
+	}
 	p.calls[w.id] = w
 	return nil
 }
 
-// unheard returns an id whose answer will find nobody.
+// unheard returns an id whose answer will find nobody, until a waiter takes it.
 func (p *pending) unheard() uint64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()

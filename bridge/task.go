@@ -220,7 +220,7 @@ func (x *exchange) routed(ctx context.Context) Reply {
 	if v == nil {
 		return Reply{fault: errNoTask}
 	}
-	r, _ := x.runOn(ctx, flight{v.c, v.c.calls.waiter(), func() {}}, call)
+	r, _ := x.runOn(ctx, flight{c: v.c, w: v.c.calls.waiter(), release: func() {}}, call)
 	switch {
 	case r.fault != nil && v.c.Err() != nil:
 		x.s.tasks.end(v)

@@ -18,12 +18,14 @@ type toolList struct {
 	out   []byte
 	found map[string][]param // by tool
 
+	tasked map[string]bool // tools that are called as tasks alone
+
 	params []param // of the tool at hand
 }
 
 // tidy reads the array of tools in b.
 func tidy(b []byte) *toolList {
-	t := &toolList{b: b, found: map[string][]param{}}
+	t := &toolList{b: b, found: map[string][]param{}, tasked: map[string]bool{}}
 	if !untidy(b) {
 		t.out = b
 		return t
@@ -57,6 +59,9 @@ func (t *toolList) tool(p span) {
 			return true
 		case "execution":
 			if v.isObjAt(t.b) {
+				if support := memberOf(t.b, v, "taskSupport"); string(text(support.of(t.b))) == "required" {
+					t.tasked[string(text(memberOf(t.b, p, "name").of(t.b)))] = true
+				}
 				t.key(k)
 				t.object(v, func(k, _ span) bool { return string(keyText(t.b, k)) == "taskSupport" })
 				return true
