@@ -27,6 +27,7 @@ import (
 //	pid                 its process id
 //	sleep {ms}          answers after that time
 //	exit {code, last}   writes last to stderr and exits
+//	tell {who}          reports progress, asks, and answers, each for who
 func peerMain(args []string) int {
 	fs := flag.NewFlagSet("peer", flag.ContinueOnError)
 	tag := fs.String("tag", "", "does nothing; a test finds its processes by it")
@@ -105,12 +106,29 @@ func newPeer() *mcp.Server {
 			return nil, nil, ctx.Err()
 		}
 	})
+	mcp.AddTool(s, &mcp.Tool{Name: "tell"}, tell)
 	mcp.AddTool(s, &mcp.Tool{Name: "exit"}, func(_ context.Context, _ *mcp.CallToolRequest, in exit) (*mcp.CallToolResult, any, error) {
 		fmt.Fprintln(os.Stderr, in.Last)
 		os.Exit(in.Code)
 		return nil, nil, nil
 	})
 	return s
+}
+
+func tell(ctx context.Context, r *mcp.CallToolRequest, in struct {
+	Who string `json:"who"`
+}) (*mcp.CallToolResult, any, error) {
+	err := r.Session.NotifyProgress(ctx, &mcp.ProgressNotificationParams{ProgressToken: r.Params.GetProgressToken(), Progress: 1, Message: "for " + in.Who})
+	if err != nil {
+		return nil, nil, err
+	}
+	got, err := r.Session.Elicit(ctx, &mcp.ElicitParams{Message: "for " + in.Who, RequestedSchema: map[string]any{
+		"type": "object", "properties": map[string]any{"by": map[string]any{"type": "string"}},
+	}})
+	if err != nil {
+		return nil, nil, err
+	}
+	return text("for %s|%v|%d", in.Who, got.Content["by"], os.Getpid()), nil, nil
 }
 
 // descendants lists the live processes below a process, at any depth, that have a word among their arguments. Linux
