@@ -39,6 +39,10 @@ type LimitsConfig struct {
 	Body int `koanf:"body"`
 	// Line is the longest line a worker may write, in bytes. Default 16 MiB.
 	Line int `koanf:"line"`
+	// Abreast is how many calls of this server are worked on at once while other
+	// servers have calls too; more wait their turn. A call that has waited 2 ms for
+	// the server's answer counts no more. Default 0: twice the processors.
+	Abreast int `koanf:"abreast"`
 }
 
 // DefaultConfig returns the defaults named above.
@@ -74,6 +78,9 @@ func (c Config) Validate() error {
 	}
 	if c.Limits.Line < 4<<10 {
 		errs = append(errs, fmt.Errorf("limits.line: %d bytes is less than 4 KiB", c.Limits.Line))
+	}
+	if c.Limits.Abreast < 0 {
+		errs = append(errs, fmt.Errorf("limits.abreast: %d is negative", c.Limits.Abreast))
 	}
 	return errors.Join(errs...)
 }

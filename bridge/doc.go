@@ -49,6 +49,9 @@
 // has it, and is found there by the person whose it is (task.go); a tool
 // that is a task alone is one for clients without tasks, too (tasked.go).
 //
+// Servers share the processors: while others have calls too, no more than a few of
+// one server's are worked on at once (lanes.go), so that its flood is its own.
+//
 // Who owns what: the request's goroutine owns its Call and its response; the
 // reader of a connection owns everything that arrives from that worker and
 // never waits for a client (bounded queues, notifications are dropped first).

@@ -15,6 +15,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	start := time.Now()
+	if r.Method == http.MethodPost && s.o.Neighbours.beside(s.member, start) {
+		defer s.lanes.leave(s.lanes.enter(r.Context()))
+	}
 	x := s.exchange(w, r)
 	x.call.Principal = s.o.Principal(r)
 	if s.enter() {

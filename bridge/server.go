@@ -1,12 +1,14 @@
 package bridge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"hash/maphash"
 	"io"
 	"net/http"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,6 +48,9 @@ type Options struct {
 
 	// Ended remembers ended sessions. nil: until this Server is gone.
 	Ended Ended
+
+	// Neighbours are the other servers of this daemon. nil: there are none.
+	Neighbours *Neighbours
 
 	// Observe is called at the end of every request, on its goroutine. Optional.
 	Observe func(CallRecord)
@@ -89,6 +94,8 @@ type Server struct {
 	catalogue catalogue
 	live      liveSessions
 	unsealed  unsealed
+	lanes     lanes
+	member    uint64 // of Neighbours
 	denied    denyList
 	watch     watch
 	questions questions
@@ -137,6 +144,9 @@ func New(o Options) (*Server, error) {
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
 	}
+	if o.Neighbours == nil {
+		o.Neighbours = &Neighbours{}
+	}
 	if o.Principal == nil {
 		o.Principal = func(*http.Request) string { return "" }
 	}
@@ -159,6 +169,8 @@ func New(o Options) (*Server, error) {
 		primeAfter:    2 * time.Second,
 	}
 	s.unsealed.seed = maphash.MakeSeed()
+	s.lanes = lanes{young: 2 * time.Millisecond, lanes: make([]lane, cmp.Or(o.Config.Limits.Abreast, 2*runtime.GOMAXPROCS(0)))}
+	s.member = s.o.Neighbours.members.Add(1)
 	s.owners.started = time.Now().Unix()
 	if o.Ended != nil {
 		for id, until := range o.Ended.All() {

@@ -55,6 +55,7 @@ type daemon struct {
 	socket     string
 	firstUser  *newcomer // set on the first start only
 
+	neighbours bridge.Neighbours
 	world      atomic.Pointer[world]
 	reloading  sync.Mutex // one reload at a time
 	lastReload atomic.Pointer[ReloadStatus]

@@ -257,6 +257,7 @@ func (d *daemon) newBridge(t *tenant) error {
 		Spawn:  func(ctx context.Context) (io.ReadWriteCloser, error) { return d.supervisor.Spawn(ctx, t.spec) },
 		Sealer: d.sealer, Logger: d.log.Named("bridge").With(serverField(t.name)), Version: readBuild().Version,
 		Observe: func(c bridge.CallRecord) { d.observe(t.health, c) }, Memory: d.memory.of(t.name, t.spec.Fingerprint()), Ended: t.ended,
+		Neighbours: &d.neighbours,
 	})
 	return err
 }
