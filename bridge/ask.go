@@ -10,6 +10,8 @@ const (
 	askURL                   // elicitation/create, mode url (2025-11-25)
 	askSample
 	askRoots
+	askSampleTools   // sampling/createMessage with tools (2025-11-25)
+	askSampleContext // and with other servers' context
 )
 
 // askOf returns what a client must support to be asked this.
@@ -22,7 +24,10 @@ func askOf(method, b []byte, e *envelope) asks {
 		}
 		return askForm
 	case "sampling/createMessage":
-		return askSample
+		if memberOf(b, e.params, "tools").ok() {
+			return askSample | askSampleTools
+		}
+		return askSample // includeContext does not depend on its capability: a client may ignore it
 	case "roots/list":
 		return askRoots
 	}
@@ -45,8 +50,14 @@ func asksOf(caps []byte, version string) asks {
 			a |= askURL
 		}
 	}
-	if memberOf(caps, all, "sampling").isObj(caps) {
+	if p := memberOf(caps, all, "sampling"); p.isObj(caps) {
 		a |= askSample
+		if memberOf(caps, p, "tools").ok() && version >= "2025-11-25" {
+			a |= askSampleTools
+		}
+		if memberOf(caps, p, "context").ok() && version >= "2025-11-25" {
+			a |= askSampleContext
+		}
 	}
 	if memberOf(caps, all, "roots").isObj(caps) {
 		a |= askRoots
@@ -78,8 +89,17 @@ func (a asks) object(roots string) string {
 	case askForm | askURL:
 		add(`"elicitation":{"form":{},"url":{}}`)
 	}
-	if a&askSample != 0 {
-		add(`"sampling":{}`)
+	switch a & (askSampleTools | askSampleContext) {
+	case askSampleTools:
+		add(`"sampling":{"tools":{}}`)
+	case askSampleContext:
+		add(`"sampling":{"context":{}}`)
+	case askSampleTools | askSampleContext:
+		add(`"sampling":{"context":{},"tools":{}}`)
+	default:
+		if a&askSample != 0 {
+			add(`"sampling":{}`)
+		}
 	}
 	if a&askRoots != 0 {
 		add(roots)

@@ -16,16 +16,16 @@ type profile struct {
 
 const (
 	keyPrefix = "asks="
-	keyDigits = "0123456789abcdef"
+	keyDigits = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_~" // one for each set of asks
 )
 
 // keyOf composes the pool's key: the principal, or "asks=N:" and the principal, or "asks=N.SESSION:" and the principal.
 func (p profile) keyOf(who string) string {
 	if p.session != (sid{}) {
-		return keyPrefix + keyDigits[p.asks&15:p.asks&15+1] + "." + hex.EncodeToString(p.session[:]) + ":" + who
+		return keyPrefix + keyDigits[p.asks&63:p.asks&63+1] + "." + hex.EncodeToString(p.session[:]) + ":" + who
 	}
 	if p != (profile{}) {
-		return keyPrefix + keyDigits[p.asks&15:p.asks&15+1] + ":" + who
+		return keyPrefix + keyDigits[p.asks&63:p.asks&63+1] + ":" + who
 	}
 	if strings.HasPrefix(who, keyPrefix) {
 		return keyPrefix + "-:" + who // a principal that looks like a key is not one
