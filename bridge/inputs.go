@@ -20,10 +20,10 @@ func (l *legacyFront) gather(ctx context.Context, requests []byte) *fault {
 	if f := l.askAll(requests, in); f != nil {
 		return f
 	}
-	limit := time.NewTimer(x.s.answerTimeout)
-	defer limit.Stop()
-	tick := time.NewTicker(x.s.keepAlive)
-	defer tick.Stop()
+	limit := time.Now().Add(x.s.answerTimeout)
+	timer := time.NewTimer(x.s.pause(time.Now(), limit))
+	defer timer.Stop()
+	gone := ctx.Done()
 	for in.left > 0 {
 		select {
 		case a := <-x.answers:
@@ -31,15 +31,24 @@ func (l *legacyFront) gather(ctx context.Context, requests []byte) *fault {
 			if f := in.take(a); f != nil {
 				return f
 			}
-		case <-tick.C:
+		case now := <-timer.C:
+			end := x.until(limit)
+			if !now.Before(end) {
+				return internal("the client did not answer the server's question in time")
+			}
 			x.keepAlive()
-		case <-limit.C:
-			return internal("the client did not answer the server's question in time")
+			timer.Reset(x.s.pause(now, end))
 		case <-x.abort:
 			return errGone
-		case <-ctx.Done():
-			x.gone = true
-			return errGone
+		case <-gone:
+			if x.leaving() {
+				x.gone = true
+				return errGone
+			}
+			// It may come back for the rest of the stream, or answer without it.
+			gone = nil
+			x.lose()
+			timer.Reset(x.s.pause(time.Now(), x.until(limit)))
 		case <-x.s.halt:
 			return errStopping
 		}
@@ -79,15 +88,30 @@ func (l *legacyFront) askAll(requests []byte, in *inputs) *fault {
 		p.add(quote(nil, q.name))
 		if params.isObj(requests) {
 			p.add([]byte(`,"params":`))
-			p.add(params.of(requests))
+			p.add(q.legacyParams(requests, params, need))
 		}
 		p.add(closing)
 		x.stream()
 		x.event(&p)
-		if x.gone {
+		if x.gone && x.track == nil {
 			return errGone
 		}
 	}
+}
+
+// legacyParams is what a modern server wants to know as a session is asked. An address
+// to open must have a name there (MCP 2025-11-25, elicitation), which the modern
+// generation did away with.
+func (q *question) legacyParams(b []byte, params span, need asks) []byte {
+	raw := params.of(b)
+	if need != askURL || memberOf(b, params, "elicitationId").ok() {
+		return raw
+	}
+	out := append([]byte(`{"elicitationId":`), q.raw()...)
+	if !empty(b, params.s+1) {
+		out = append(out, ',')
+	}
+	return append(out, raw[1:]...)
 }
 
 // take notes one answer. An error has no form here: a refused elicitation is a

@@ -128,6 +128,9 @@ func (x *exchange) finishLegacy(r *Reply) {
 		if r.conn.modern.Load() && (code == "-32021" || code == "-32022" || code == "-32020") {
 			to = "-32603" // codes older clients do not know
 		}
+		if code == "-32042" && x.legacy.session.version < "2025-11-25" {
+			to = "-32603" // nor do these know of addresses to open
+		}
 		x.rec.Code = number(code)
 		var p pieces
 		x.errorPieces(&p, b, e, to)
@@ -281,15 +284,17 @@ func (x *exchange) get() {
 		x.refuse(f)
 		return
 	}
-	id := x.legacy.session.id
+	id, able := x.legacy.session.id, x.legacy.session.asks
 	if last := x.r.Header.Get("Last-Event-Id"); last != "" && x.primed() && x.resume(last) {
 		return
 	}
 	s := x.s // the watcher may outlive the exchange
 	w := &watcher{
 		who: x.call.Principal, id: id, lists: listTools | listPrompts | listResources,
+		asks:  func() asks { return able },
 		level: func() level { return max(s.live.level(id), 1) },
 		uris:  x.s.live.uris(id),
+		over:  make(chan struct{}),
 	}
 	reader := x.stand(w)
 	if err := x.s.watch.add(w); err != nil {
@@ -309,7 +314,7 @@ func (x *exchange) get() {
 	x.rec.Status = http.StatusOK
 	x.stream()
 	x.push(comment)
-	x.follow(x.r.Context(), w, nil, x.announced)
+	x.follow(x.r.Context(), w, w.over, x.announced)
 	x.endStream()
 }
 
@@ -330,6 +335,7 @@ func (x *exchange) delete() {
 	x.s.deny(v)
 	x.s.live.end(v.id)
 	x.s.replays.drop(v.id)
+	x.s.watch.end(v.id)
 	x.s.releaseOwn(&x.call)
 	x.plain(http.StatusNoContent)
 }

@@ -174,7 +174,10 @@ const (
 func (l *legacyFront) converse(ctx context.Context) Reply {
 	x := l.x
 	idle := 0
-	for range maxRounds {
+	for n := range maxRounds {
+		if n > 0 {
+			ctx = x.staying(ctx)
+		}
 		r := x.answerer(ctx)
 		if !r.asking() {
 			return r
@@ -206,15 +209,29 @@ func (l *legacyFront) converse(ctx context.Context) Reply {
 
 var errGone = internal("the client went away")
 
+// staying is the context of a call that has begun: that its client went away
+// does not end it, unless that is how it is cancelled.
+func (x *exchange) staying(ctx context.Context) context.Context {
+	if ctx.Err() == nil || x.leaving() {
+		return ctx
+	}
+	x.lose()
+	return context.WithoutCancel(ctx) // ends with the call's limit, or the grace
+}
+
 func (x *exchange) rest(ctx context.Context, d time.Duration) *fault {
 	t := time.NewTimer(d)
 	defer t.Stop()
+	var gone <-chan struct{}
+	if x.leaving() {
+		gone = ctx.Done()
+	}
 	select {
 	case <-t.C:
 		return nil
 	case <-x.abort:
 		return errGone
-	case <-ctx.Done():
+	case <-gone:
 		return errGone
 	case <-x.s.halt:
 		return errStopping

@@ -87,7 +87,14 @@ func (c *Conn) notice(f *frame) bool {
 			c.s.watch.status(c.owner(), b)
 		}
 	case "notifications/elicitation/complete":
-		return c.s.private() && c.calls.newest(f, func(w *waiter) bool { return w.asks&askURL != 0 })
+		// It may come when the call is over that failed for want of it (-32042).
+		if !c.s.private() || c.modern.Load() {
+			return false
+		}
+		if c.calls.newest(f, func(w *waiter) bool { return w.asks&askURL != 0 }) {
+			return true
+		}
+		c.s.watch.visited(c.owner(), b)
 	case "notifications/tools/list_changed":
 		c.listChanged(listTools)
 	case "notifications/prompts/list_changed":

@@ -44,6 +44,7 @@ func (x *exchange) channelStream() {
 	c.session = session{id: c.id, version: oldestLegacy, who: c.who}
 	w := &watcher{
 		who: c.who, id: c.id, lists: listTools | listPrompts | listResources,
+		asks:  func() asks { return c.now().asks },
 		level: func() level { return max(x.s.live.level(c.id), 1) },
 	}
 	if err := x.s.watch.add(w); err != nil {

@@ -70,6 +70,8 @@ func (x *exchange) note(f *frame, call *Call) {
 	out := x.s.bufs.get()
 	defer x.s.bufs.put(out)
 	switch {
+	case call.Modern && string(text(f.env.method.of(f.line.b))) == "notifications/elicitation/complete":
+		return // no such thing any more: the client asks by calling again
 	case !f.env.token.ok():
 		out.b = append(out.b, f.line.b...)
 	case call.Progress == nil:

@@ -148,7 +148,7 @@ func (x *exchange) hold(ctx context.Context, c *Conn, uris []string) *holding {
 	defer cancel()
 	h := &holding{c: c}
 	for _, u := range uris {
-		if s, err := x.s.holdOne(ctx, profile{}, x.call.Principal, u); err == nil {
+		if s, err := x.s.holdOne(ctx, x.call.profile(x.s), x.call.Principal, u); err == nil {
 			h.c = s.c
 			h.subs = append(h.subs, s)
 		}

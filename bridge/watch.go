@@ -63,11 +63,13 @@ type watcher struct {
 	who   string
 	id    sid // of a session, zero for a listen
 	lists lists
+	asks  func() asks // what the session's client can be asked, nil for a listen
 	level func() level
 
 	// Unless it has a track. A queue takes room only while there is something in it,
 	// and most streams are silent for hours.
 	wake    chan struct{} // holds one: there is something in queue
+	over    chan struct{} // closed when the session has ended; nil where that is the stream's end
 	qmu     sync.Mutex
 	queue   []announcement // guarded by qmu; at most maxAnnounced
 	track   *track         // of a session's stream that can be resumed; set before its first announcement
@@ -126,6 +128,19 @@ func (h *watch) remove(w *watcher) {
 	h.mu.Lock()
 	delete(h.set, w)
 	h.mu.Unlock()
+}
+
+// end ends the stream of a session that its client has ended; one with a track
+// ends with that.
+func (h *watch) end(id sid) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for w := range h.set {
+		if w.id == id && w.track == nil && w.over != nil {
+			delete(h.set, w)
+			close(w.over)
+		}
+	}
 }
 
 func (h *watch) count() int {
@@ -223,6 +238,11 @@ func (h *watch) message(to audience, l level, raw []byte) {
 // status tells the person's sessions how far a task is.
 func (h *watch) status(to audience, raw []byte) {
 	h.tell(to, announcement{raw: append([]byte(nil), raw...)}, func(w *watcher) bool { return w.level != nil })
+}
+
+// visited tells the person's sessions that can open addresses that one was opened.
+func (h *watch) visited(to audience, raw []byte) {
+	h.tell(to, announcement{raw: append([]byte(nil), raw...)}, func(w *watcher) bool { return w.asks != nil && w.asks()&askURL != 0 })
 }
 
 // interested sets or unsets a URI on the streams of a session.
