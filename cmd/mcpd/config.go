@@ -4,6 +4,7 @@ import (
 	"github.com/mcpd/mcpd/bridge"
 	"github.com/mcpd/mcpd/idp"
 	"github.com/mcpd/mcpd/router"
+	"github.com/mcpd/mcpd/router/certs"
 	"github.com/mcpd/mcpd/supervisor"
 )
 
@@ -22,6 +23,9 @@ type Config struct {
 
 	// Listen is the front door. SIGHUP: no, needs a restart.
 	Listen router.Config `koanf:"listen"`
+
+	// TLS is where certificates come from. SIGHUP: no, needs a restart.
+	TLS certs.Config `koanf:"tls"`
 
 	// Auth is who may sign in, and how long it lasts. SIGHUP: no, needs a restart.
 	Auth idp.Config `koanf:"auth"`
@@ -82,6 +86,7 @@ func DefaultConfig() Config {
 	return Config{
 		Domain:   localDomain,
 		Listen:   router.DefaultConfig(),
+		TLS:      certs.DefaultConfig(),
 		Auth:     idp.DefaultConfig(),
 		Log:      LogConfig{Level: "info", Format: "auto", Size: 10 << 20, Keep: 5},
 		Defaults: ServerConfig{Config: supervisor.DefaultConfig(), Bridge: bridge.DefaultConfig()},

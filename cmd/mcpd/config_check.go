@@ -27,6 +27,7 @@ func (c *checker) all() {
 	c.domain()
 	listen := c.Listen.Validate()
 	c.room("listen", listen)
+	c.room("tls", c.TLS.Validate())
 	c.room("auth", c.Auth.Validate())
 	c.log()
 	open := listen == nil && !c.Listen.Loopback() // of an address that cannot be read enough was said

@@ -16,6 +16,8 @@
 //	mcpd user add|list|remove|passwd|link
 //	mcpd token create             a token for a program, good for one server
 //	mcpd keys list|rotate         the issuer's own keys; rotate makes new ones while all goes on
+//	mcpd cert                     the certificates: names, issuer, expiry, next renewal, last error
+//	mcpd trust [--install]        print the internal authority's root, or have this machine trust it
 //	mcpd call SERVER TOOL [JSON]  one tool call through the front door, as a client would
 //	mcpd version, mcpd completion, mcpd demo-server
 //
@@ -36,6 +38,7 @@
 //
 //	mcpd.db      users, clients, grants and hashes of tokens (SQLite)
 //	session.key  seals session ids; without it, clients open new sessions
+//	certs/       certificates, their keys and accounts
 //	known/       what servers said of themselves, answered from while they start; may be deleted
 //	ended/       sessions whose clients said that they are over
 //	tmp/         temporary directories of sandboxed workers; emptied at the start

@@ -71,6 +71,9 @@ func (d *daemon) apply(ctx context.Context, p *plan) error {
 		return err
 	}
 	d.router.Swap(table)
+	if err := d.certs.Manage(ctx); err != nil {
+		d.log.Error("not every host has a certificate", zap.Error(err)) // the others serve; the status has it too
+	}
 	d.log.Info("configuration applied", zap.Strings("start", p.change.Start), zap.Strings("stop", p.change.Stop),
 		zap.Strings("restart", p.change.Restart), zap.Strings("update", p.change.Update), zap.Strings("policy", p.change.Policy), zap.Int("keep", len(p.change.Keep)))
 	d.forget(p.world)

@@ -20,6 +20,7 @@ import (
 	"github.com/mcpd/mcpd/cmd/mcpd/systemd"
 	"github.com/mcpd/mcpd/idp"
 	"github.com/mcpd/mcpd/router"
+	"github.com/mcpd/mcpd/router/certs"
 	"github.com/mcpd/mcpd/supervisor"
 	"github.com/mcpd/mcpd/supervisor/confine"
 )
@@ -46,7 +47,8 @@ type daemon struct {
 	lock       *stateLock
 	sealer     bridge.Sealer
 	memory     *memory
-	prints     []byte // keys supervisor.Spec.Fingerprint
+	prints     []byte        // keys supervisor.Spec.Fingerprint
+	certs      *certs.Keeper // nil when tls.mode = "off"
 	listener   *router.Listener
 	issuer     *idp.Issuer // nil when auth.mode = "none"
 	issuerURL  string
@@ -170,6 +172,9 @@ func (d *daemon) start(ctx context.Context) error {
 	if d.memory, d.prints, err = newMemory(d.state, key); err != nil {
 		return err
 	}
+	if err := d.openCerts(ctx, cfg); err != nil {
+		return err
+	}
 	sockets, err := systemd.Sockets()
 	if err != nil {
 		return err
@@ -212,6 +217,7 @@ func (d *daemon) stop(ctx context.Context, finish func(), admin *adminServer) er
 		errs = append(errs, admin.close())
 	}
 	d.background.Wait()
+	d.certs.Close()
 	if d.issuer != nil {
 		errs = append(errs, d.issuer.Close())
 	}

@@ -12,23 +12,26 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/mcpd/mcpd/bridge"
+	"github.com/mcpd/mcpd/router/certs"
 	"github.com/mcpd/mcpd/supervisor"
 )
 
 // Status is what `mcpd status --json` prints. The names are a promise: members are added, never renamed
 // or removed. What help says of a member is in the command's help.
 type Status struct {
-	Version    string         `json:"version" help:"of mcpd"`
-	PID        int            `json:"pid" help:"of mcpd"`
-	Since      time.Time      `json:"since" help:"when mcpd was started"`
-	Config     string         `json:"config" help:"path of the configuration file"`
-	Domain     string         `json:"domain" help:"below which the servers live"`
-	Issuer     string         `json:"issuer" help:"URL; empty with auth \"none\""`
-	Auth       string         `json:"auth" help:"oauth or none"`
-	Listen     ListenStatus   `json:"listen"`
-	LastReload *ReloadStatus  `json:"last_reload,omitempty" help:"absent before the first"`
-	Servers    []ServerStatus `json:"servers" help:"by name"`
-	Orphans    int            `json:"orphans" help:"processes that a worker left behind and that still live, counted now; -1 where that cannot be"`
+	Version      string              `json:"version" help:"of mcpd"`
+	PID          int                 `json:"pid" help:"of mcpd"`
+	Since        time.Time           `json:"since" help:"when mcpd was started"`
+	Config       string              `json:"config" help:"path of the configuration file"`
+	Domain       string              `json:"domain" help:"below which the servers live"`
+	Issuer       string              `json:"issuer" help:"URL; empty with auth \"none\""`
+	Auth         string              `json:"auth" help:"oauth or none"`
+	Listen       ListenStatus        `json:"listen"`
+	TLS          string              `json:"tls" help:"where certificates come from: files, internal, or off"`
+	Certificates []certs.Certificate `json:"certificates"`
+	LastReload   *ReloadStatus       `json:"last_reload,omitempty" help:"absent before the first"`
+	Servers      []ServerStatus      `json:"servers" help:"by name"`
+	Orphans      int                 `json:"orphans" help:"processes that a worker left behind and that still live, counted now; -1 where that cannot be"`
 }
 
 // ListenStatus has the addresses as they really are.
@@ -123,6 +126,7 @@ func (d *daemon) status() Status {
 	st := Status{
 		Version: readBuild().Version, PID: pid(), Since: d.started, Config: d.configFile, Domain: w.cfg.Domain, Auth: "none",
 		Listen: ListenStatus{HTTP: d.listener.Addr().String(), Admin: d.socket}, LastReload: d.lastReload.Load(), Servers: []ServerStatus{},
+		TLS: w.cfg.TLS.ModeFor(w.cfg.Domain), Certificates: append([]certs.Certificate{}, d.certs.Status()...),
 	}
 	if d.issuer != nil {
 		st.Issuer, st.Auth = d.issuerURL, "oauth"

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mcpd/mcpd/router/certs"
+)
+
+func (c *cli) trustCommand() *cobra.Command {
+	var install, uninstall bool
+	cmd := &cobra.Command{
+		Use: "trust", Short: "print the internal authority's root certificate, or have this machine trust it", Args: exactly(0),
+		Long: `Prints the root certificate of tls.mode = "internal" (PEM). It signs for names below the configured domain and
+for loopback addresses only.
+
+--install adds it to what this machine trusts, which takes root: Debian, Fedora, Arch, SUSE, Alpine and macOS
+are known. Browsers on Linux and Java have stores of their own; Node.js reads the file that NODE_EXTRA_CA_CERTS
+names.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			state, err := stateDir(c.stateFlag, c.env)
+			if err != nil {
+				return err
+			}
+			root, err := os.ReadFile(filepath.Join(state, certsDir, certs.RootFile))
+			switch {
+			case errors.Is(err, fs.ErrNotExist):
+				return fmt.Errorf(`cannot find a root certificate in the state directory %q: mcpd makes one when it starts with tls.mode = "internal"; give the --state-dir it uses`, state)
+			case err != nil:
+				return fmt.Errorf("cannot read the root certificate: %w", err)
+			case install || uninstall:
+				return c.changeTrust(cmd.Context(), root, install)
+			}
+			_, err = c.stdout.Write(root)
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&install, "install", false, "add it to what this machine trusts")
+	cmd.Flags().BoolVar(&uninstall, "uninstall", false, "take it away from there")
+	cmd.MarkFlagsMutuallyExclusive("install", "uninstall")
+	return cmd
+}
+
+// trustStore is a folder of certificates that a machine trusts, and what makes it read the folder again.
+type trustStore struct {
+	dir    string
+	update []string
+}
+
+// trustStores are those of the systems that have one; the first whose folder is there is this machine's.
+func trustStores() []trustStore {
+	return []trustStore{
+		{"/usr/local/share/ca-certificates", []string{"update-ca-certificates"}},     // Debian, Ubuntu, Alpine
+		{"/etc/pki/ca-trust/source/anchors", []string{"update-ca-trust", "extract"}}, // Fedora, RHEL
+		{"/etc/ca-certificates/trust-source/anchors", []string{"update-ca-trust"}},   // Arch
+		{"/etc/pki/trust/anchors", []string{"update-ca-certificates"}},               // SUSE
+	}
+}
+
+// changeTrust adds root to the machine's store, or takes it away.
+func (c *cli) changeTrust(ctx context.Context, root []byte, add bool) error {
+	block, _ := pem.Decode(root)
+	if block == nil {
+		return errors.New("cannot read the root certificate: it is no PEM")
+	}
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return fmt.Errorf("cannot read the root certificate: %w", err)
+	}
+	file := fmt.Sprintf("mcpd-%x.crt", cert.SerialNumber.Bytes()[:4])
+	if _, err := exec.LookPath("security"); err == nil {
+		return c.changeKeychain(ctx, root, file, add)
+	}
+	for _, s := range trustStores() {
+		if _, err := os.Stat(s.dir); err != nil {
+			continue
+		}
+		path := filepath.Join(s.dir, file)
+		if add {
+			err = os.WriteFile(path, root, 0o644)
+		} else {
+			err = os.Remove(path)
+		}
+		switch {
+		case errors.Is(err, fs.ErrPermission):
+			return fmt.Errorf("cannot change what this machine trusts: %w; try again with sudo, and --state-dir", err)
+		case err != nil:
+			return fmt.Errorf("cannot change what this machine trusts: %w", err)
+		}
+		if err := c.command(ctx, s.update); err != nil {
+			return err
+		}
+		return c.trusted(cert, path, add)
+	}
+	return errors.New("cannot find where this machine keeps what it trusts; print the root with `mcpd trust` and add it by hand")
+}
+
+// changeKeychain is macOS's way.
+func (c *cli) changeKeychain(ctx context.Context, root []byte, name string, add bool) error {
+	dir, err := os.MkdirTemp("", "mcpd")
+	if err != nil {
+		return fmt.Errorf("cannot write the root certificate: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	file := filepath.Join(dir, name)
+	if err := os.WriteFile(file, root, 0o600); err != nil {
+		return fmt.Errorf("cannot write the root certificate: %w", err)
+	}
+	if add {
+		return c.command(ctx, []string{"security", "add-trusted-cert", "-d", "-r", "trustRoot", "-k", "/Library/Keychains/System.keychain", file})
+	}
+	return c.command(ctx, []string{"security", "remove-trusted-cert", "-d", file})
+}
+
+func (c *cli) command(ctx context.Context, words []string) error {
+	out, err := exec.CommandContext(ctx, words[0], words[1:]...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("cannot change what this machine trusts: %s: %w\n%s", strings.Join(words, " "), err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}
+
+func (c *cli) trusted(cert *x509.Certificate, path string, add bool) error {
+	if !add {
+		_, err := fmt.Fprintf(c.stdout, "this machine no longer trusts %q (%s is gone)\n", cert.Subject.CommonName, path)
+		return err
+	}
+	_, err := fmt.Fprintf(c.stdout, "this machine trusts %q now, until %s (%s)\nFor Node.js set NODE_EXTRA_CA_CERTS=%[3]s; browsers with a store of their own need it added there.\n",
+		cert.Subject.CommonName, cert.NotAfter.Format("2006-01-02"), path)
+	return err
+}
