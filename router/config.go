@@ -11,11 +11,23 @@ import (
 
 // Config is the [listen] table.
 type Config struct {
-	// HTTP is the address of the plain HTTP listener, host:port. "localhost" means
+	// HTTPS is the address of the listener with TLS, host:port. "localhost" means
 	// both loopback addresses, 127.0.0.1 and [::1]; an empty host means every
-	// address of the machine; port 0 means any free port. Default:
-	// "localhost:8080". SIGHUP: no, needs a restart.
+	// address of the machine; port 0 means any free port; "none" means no such
+	// listener. Default: "auto", which is ":443" with TLS and "none" without.
+	// SIGHUP: no, needs a restart.
+	HTTPS string `koanf:"https"`
+
+	// HTTP is the address of the plain listener, written like HTTPS. Beside one with
+	// TLS it only sends people there, and answers a certificate authority. Default:
+	// "auto", which is ":80" with TLS and "localhost:8080" without. SIGHUP: no,
+	// needs a restart.
 	HTTP string `koanf:"http"`
+
+	// PublicPort is the port in the https URLs that clients are given, where
+	// something in front of mcpd has another one than its listener. Default: 0, the
+	// listener's own; 443 behind a proxy that does TLS. SIGHUP: no, needs a restart.
+	PublicPort int `koanf:"public_port"`
 
 	// Origins are globs of web origins whose pages may call the MCP endpoints, e.g.
 	// "https://*.example.com"; * is any run of characters without a slash. Our own
@@ -41,10 +53,17 @@ type Config struct {
 	MaxHeader int `koanf:"max_header"`
 }
 
+// What an address may be besides host:port.
+const (
+	auto = "auto"
+	none = "none"
+)
+
 // DefaultConfig returns what holds where the file says nothing.
 func DefaultConfig() Config {
 	return Config{
-		HTTP:          "localhost:8080",
+		HTTPS:         auto,
+		HTTP:          auto,
 		HeaderTimeout: 10 * time.Second,
 		BodyTimeout:   time.Minute,
 		IdleTimeout:   2 * time.Minute,
@@ -52,20 +71,45 @@ func DefaultConfig() Config {
 	}
 }
 
+// For replaces "auto" by the addresses that a front door with or without TLS has.
+func (c Config) For(tls bool) Config {
+	https, http := none, "localhost:8080"
+	if tls {
+		https, http = ":443", ":80"
+	}
+	if c.HTTPS == auto {
+		c.HTTPS = https
+	}
+	if c.HTTP == auto {
+		c.HTTP = http
+	}
+	return c
+}
+
 // Loopback reports whether every listener can be reached from this machine only.
 func (c Config) Loopback() bool {
-	host, _, err := net.SplitHostPort(c.HTTP)
-	return err == nil && isLoopback(host)
+	for _, addr := range []string{c.HTTPS, c.HTTP} {
+		if host, _, err := net.SplitHostPort(addr); addr != none && (err != nil || !isLoopback(host)) {
+			return false
+		}
+	}
+	return true
 }
 
 // Validate reports everything that is wrong; each error's text begins with its key.
 func (c Config) Validate() error {
 	var errs []error
 	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if _, port, err := net.SplitHostPort(c.HTTP); err != nil {
-		wrong("http: %q is not an address such as localhost:8080", c.HTTP)
-	} else if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
-		wrong("http: %q is not a port between 0 and 65535", port)
+	for _, l := range []struct{ key, addr string }{{"https", c.HTTPS}, {"http", c.HTTP}} {
+		if err := checkAddress(l.addr); err != nil {
+			wrong("%s: %w", l.key, err)
+		}
+	}
+	if c.HTTPS == none && c.HTTP == none {
+		wrong("http: must be an address where https is \"none\"")
+	}
+	if c.PublicPort < 0 || c.PublicPort > 65535 {
+		wrong("public_port: %d is not a port between 0 and 65535", c.PublicPort)
 	}
 	for i, o := range c.Origins {
 		if err := checkOriginGlob(o); err != nil {
@@ -85,6 +129,20 @@ func (c Config) Validate() error {
 		wrong("max_header: %d must be between 4096 and 1048576 bytes", c.MaxHeader)
 	}
 	return errors.Join(errs...)
+}
+
+func checkAddress(addr string) error {
+	if addr == auto || addr == none {
+		return nil
+	}
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("%q is not an address such as localhost:8080", addr)
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+		return fmt.Errorf("%q is not a port between 0 and 65535", port)
+	}
+	return nil
 }
 
 // checkOriginGlob wants scheme://host[:port] with nothing behind it: a browser

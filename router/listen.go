@@ -2,10 +2,12 @@ package router
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -15,47 +17,50 @@ import (
 
 // Listener owns the sockets and the HTTP server on them.
 type Listener struct {
-	sockets  []net.Listener // wrapped in TLS here, once there are certificates
+	front    []net.Listener // answered by the handler; with TLS where there is any
+	beside   []net.Listener // plain ones beside TLS, answered by the plain handler
 	server   *http.Server
+	secure   bool // the front has TLS; net/http writes to server.TLSConfig, which tells nothing
 	handler  atomic.Pointer[http.Handler]
+	plain    atomic.Pointer[http.Handler]
 	accepted accepted
 	ending   chan struct{} // closed by Shutdown
 	once     sync.Once
 	running  sync.WaitGroup
 }
 
-// Listen opens the sockets; nothing is answered before Serve. h may be nil, and
-// then comes by Handle: with port 0, who needs the address to be built needs the
-// sockets first. What was passed is open already, and each must be for an address
-// of cfg; it belongs to the Listener from now on.
-func Listen(cfg Config, h http.Handler, log *zap.Logger, passed ...net.Listener) (*Listener, error) {
-	if err := cfg.Validate(); err != nil {
-		return nil, fmt.Errorf("cannot listen: %w", err)
-	}
-	in := inherited{left: passed}
-	sockets, err := in.open(cfg.HTTP)
-	if err == nil {
-		err = in.unused()
-	}
-	if err != nil {
-		for _, s := range append(sockets, passed...) {
+// ListenOptions are what a Listener is made of.
+type ListenOptions struct {
+	Config  Config         // without "auto": as from Config.For
+	TLS     *tls.Config    // how the HTTPS listener proves who it is; nil: there is none
+	Handler http.Handler   // nil: comes by Handle
+	Logger  *zap.Logger    // nil: silent
+	Passed  []net.Listener // open already, each for an address of Config; they belong to the Listener from now on
+}
+
+// Listen opens the sockets; nothing is answered before Serve. The handlers may come
+// later: with port 0, who needs the address to be built needs the sockets first.
+func Listen(o ListenOptions) (*Listener, error) {
+	l := &Listener{secure: o.TLS != nil, ending: make(chan struct{})}
+	if err := l.open(o); err != nil {
+		for _, s := range slices.Concat(l.front, l.beside, o.Passed) {
 			_ = s.Close() // nothing was accepted on it
 		}
 		return nil, err
 	}
-	if log == nil {
-		log = zap.NewNop()
+	if o.Logger == nil {
+		o.Logger = zap.NewNop()
 	}
-	l := &Listener{sockets: sockets, ending: make(chan struct{})}
-	if h != nil {
-		l.Handle(h)
+	if o.Handler != nil {
+		l.Handle(o.Handler)
 	}
 	l.server = &http.Server{
 		Handler:           l,
-		ReadHeaderTimeout: cfg.HeaderTimeout,
-		IdleTimeout:       cfg.IdleTimeout,
-		MaxHeaderBytes:    cfg.MaxHeader,
-		ErrorLog:          errorLog(log),
+		ReadHeaderTimeout: o.Config.HeaderTimeout,
+		IdleTimeout:       o.Config.IdleTimeout,
+		MaxHeaderBytes:    o.Config.MaxHeader,
+		TLSConfig:         o.TLS,
+		ErrorLog:          errorLog(o.Logger),
 		ConnState:         l.accepted.note,
 		// OPTIONS * would be answered past the table and the access record.
 		DisableGeneralOptionsHandler: true,
@@ -63,12 +68,51 @@ func Listen(cfg Config, h http.Handler, log *zap.Logger, passed ...net.Listener)
 	return l, nil
 }
 
+// open opens what Config names.
+func (l *Listener) open(o ListenOptions) error {
+	c := o.Config
+	switch err := c.Validate(); {
+	case err != nil:
+		return fmt.Errorf("cannot listen: %w", err)
+	case c.HTTPS == auto || c.HTTP == auto:
+		return errors.New("cannot listen: an address is \"auto\"")
+	case (c.HTTPS == none) != (o.TLS == nil):
+		return fmt.Errorf("cannot listen: https is %q, and certificates: %v", c.HTTPS, o.TLS != nil)
+	}
+	in := inherited{left: o.Passed}
+	var err error
+	if c.HTTPS != none {
+		if l.front, err = in.open(c.HTTPS); err != nil {
+			return err
+		}
+	}
+	if c.HTTP != none {
+		plain, err := in.open(c.HTTP)
+		if err != nil {
+			return err
+		}
+		if l.front == nil {
+			l.front = plain
+		} else {
+			l.beside = plain
+		}
+	}
+	return in.unused()
+}
+
 // Handle sets what answers. It may be called at any time.
 func (l *Listener) Handle(h http.Handler) { l.handler.Store(&h) }
+
+// HandlePlain sets what answers on the plain listener beside one with TLS. It may be
+// called at any time.
+func (l *Listener) HandlePlain(h http.Handler) { l.plain.Store(&h) }
 
 // ServeHTTP passes to the handler; it makes the Listener the server's handler.
 func (l *Listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := l.handler.Load()
+	if r.TLS == nil && l.TLS() {
+		h = l.plain.Load()
+	}
 	if h == nil {
 		http.Error(w, "starting", http.StatusServiceUnavailable)
 		return
@@ -76,17 +120,35 @@ func (l *Listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	(*h).ServeHTTP(w, r)
 }
 
-// Addr is the address that was really opened, also for port 0. Of several it is
-// the first: they have the same port.
-func (l *Listener) Addr() net.Addr { return l.sockets[0].Addr() }
+// Addr is the address of the front door that was really opened, also for port 0. Of
+// several it is the first: they have the same port.
+func (l *Listener) Addr() net.Addr { return l.front[0].Addr() }
+
+// TLS reports whether the front door is behind TLS.
+func (l *Listener) TLS() bool { return l.secure }
+
+// PlainAddr is the same of the plain listener beside TLS, nil where there is none.
+func (l *Listener) PlainAddr() net.Addr {
+	if len(l.beside) == 0 {
+		return nil
+	}
+	return l.beside[0].Addr()
+}
 
 // Serve answers until Shutdown is called, ctx ends or a socket breaks; only the
 // last is an error. When ctx ends no connection is accepted any more, and what is
 // under way goes on: Shutdown decides how long. Serve may be called once.
 func (l *Listener) Serve(ctx context.Context) error {
-	broken := make(chan error, len(l.sockets))
-	for _, s := range l.sockets {
-		// Ends when its socket is closed, at the latest below; waited for there.
+	broken := make(chan error, len(l.front)+len(l.beside))
+	front := l.server.Serve
+	if l.TLS() {
+		front = func(s net.Listener) error { return l.server.ServeTLS(s, "", "") }
+	}
+	// Each ends when its socket is closed, at the latest below; waited for there.
+	for _, s := range l.front {
+		l.running.Go(func() { broken <- front(s) })
+	}
+	for _, s := range l.beside {
 		l.running.Go(func() { broken <- l.server.Serve(s) })
 	}
 	var err error
@@ -95,9 +157,7 @@ func (l *Listener) Serve(ctx context.Context) error {
 	case <-ctx.Done():
 	case <-l.ending:
 	}
-	for _, s := range l.sockets {
-		_ = s.Close() // no connection is lost by it
-	}
+	l.close()
 	l.running.Wait()
 	select {
 	case <-l.ending:
@@ -110,13 +170,18 @@ func (l *Listener) Serve(ctx context.Context) error {
 	return fmt.Errorf("cannot accept connections: %w", err)
 }
 
+// close closes the sockets; no connection is lost by it.
+func (l *Listener) close() {
+	for _, s := range slices.Concat(l.front, l.beside) {
+		_ = s.Close()
+	}
+}
+
 // StopAccepting closes the sockets and returns once every request on its way to them
 // has begun. Who is to refuse new work must do so after it, and before Shutdown.
 func (l *Listener) StopAccepting(ctx context.Context) {
 	l.once.Do(func() { close(l.ending) })
-	for _, s := range l.sockets {
-		_ = s.Close() // where Serve was never called nobody else does
-	}
+	l.close()        // where Serve was never called nobody else does
 	l.running.Wait() // from here on nothing is accepted
 	l.accepted.settle(ctx)
 }

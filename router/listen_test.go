@@ -18,7 +18,7 @@ import (
 
 func start(t *testing.T, cfg Config, h http.Handler) (*Listener, chan error) {
 	t.Helper()
-	l, err := Listen(cfg, h, nil)
+	l, err := Listen(ListenOptions{Config: cfg.For(false), Handler: h})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +31,7 @@ func start(t *testing.T, cfg Config, h http.Handler) (*Listener, chan error) {
 func onPort0() Config { return at("localhost:0") }
 
 func at(addr string) Config {
-	c := DefaultConfig()
+	c := DefaultConfig().For(false)
 	c.HTTP = addr
 	return c
 }
@@ -47,7 +47,7 @@ func TestListenerServesBothLoopbackAddresses(t *testing.T) {
 		t.Fatalf("before Handle: %v %v", res, err)
 	}
 	l.Handle(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.Host) }))
-	for _, host := range []string{"127.0.0.1:" + port, "[::1]:" + port}[:len(l.sockets)] {
+	for _, host := range []string{"127.0.0.1:" + port, "[::1]:" + port}[:len(l.front)] {
 		res, err := http.Get("http://" + host)
 		if err != nil {
 			t.Fatal(err)
@@ -56,7 +56,7 @@ func TestListenerServesBothLoopbackAddresses(t *testing.T) {
 			t.Error("wrong answer")
 		}
 	}
-	if _, err := Listen(at("localhost:"+port), nil, nil); err == nil || !strings.Contains(err.Error(), "cannot listen on") {
+	if _, err := Listen(ListenOptions{Config: at("localhost:" + port)}); err == nil || !strings.Contains(err.Error(), "cannot listen on") {
 		t.Errorf("a taken port: %v", err)
 	}
 	if err := l.Shutdown(t.Context()); err != nil {
@@ -121,7 +121,7 @@ func (l *Listener) current() http.Handler { return *l.handler.Load() }
 
 func TestServeEndsWithItsContext(t *testing.T) {
 	t.Parallel()
-	l, err := Listen(onPort0(), http.NotFoundHandler(), nil)
+	l, err := Listen(ListenOptions{Config: onPort0(), Handler: http.NotFoundHandler()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,14 +134,14 @@ func TestServeEndsWithItsContext(t *testing.T) {
 		t.Error(err)
 	}
 	// Never served at all: the port is free again.
-	l, err = Listen(onPort0(), nil, nil)
+	l, err = Listen(ListenOptions{Config: onPort0()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := l.Shutdown(t.Context()); err != nil {
 		t.Error(err)
 	}
-	again, err := Listen(at(l.Addr().String()), nil, nil)
+	again, err := Listen(ListenOptions{Config: at(l.Addr().String())})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,6 +156,10 @@ func TestConfig(t *testing.T) {
 	}{
 		{func(c *Config) {}, ""},
 		{func(c *Config) { c.HTTP = "8080" }, "http: "},
+		{func(c *Config) { c.HTTPS = "443" }, "https: "},
+		{func(c *Config) { c.HTTP, c.HTTPS = "none", "none" }, "http: "},
+		{func(c *Config) { c.HTTP, c.HTTPS = "none", ":443" }, ""},
+		{func(c *Config) { c.PublicPort = 70000 }, "public_port: "},
 		{func(c *Config) { c.HTTP = "localhost:http" }, "http: "},
 		{func(c *Config) { c.HTTP = "localhost:99999" }, "http: "},
 		{func(c *Config) { c.Origins = []string{"https://ok.example", "example.com"} }, "origins[1]: "},
@@ -178,7 +182,7 @@ func TestConfig(t *testing.T) {
 		"localhost:0": true, "127.0.0.1:1": true, "[::1]:1": true, "127.9.9.9:1": true,
 		":8080": false, "0.0.0.0:1": false, "10.0.0.1:1": false, "example.com:1": false, "nonsense": false,
 	} {
-		if got := (Config{HTTP: addr}).Loopback(); got != want {
+		if got := (Config{HTTP: addr, HTTPS: "none"}).Loopback(); got != want {
 			t.Errorf("Loopback of %q is %v", addr, got)
 		}
 	}
@@ -242,7 +246,7 @@ func TestSlowClients(t *testing.T) {
 		}
 		h.Swap(table)
 		p := &pipes{make(chan net.Conn), make(chan struct{})}
-		l := &Listener{sockets: []net.Listener{p}, ending: make(chan struct{})}
+		l := &Listener{front: []net.Listener{p}, ending: make(chan struct{})}
 		l.server = &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
 		l.running.Go(func() { _ = l.server.Serve(p) }) // ends with p
 		dial := func(request string) net.Conn {
@@ -298,9 +302,9 @@ func TestSlowClients(t *testing.T) {
 }
 
 func ExampleListen() {
-	cfg := DefaultConfig()
+	cfg := DefaultConfig().For(false)
 	cfg.HTTP = "127.0.0.1:0"
-	l, err := Listen(cfg, nil, nil)
+	l, err := Listen(ListenOptions{Config: cfg})
 	if err != nil {
 		fmt.Println(err)
 		return

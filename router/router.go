@@ -32,6 +32,7 @@ type Options struct {
 	Anonymous bool     // no sign-in: loopback Host and loopback Origin only
 	Loopback  bool     // localhost, 127.0.0.1 and [::1] are one origin, routed as "localhost"
 	Origins   []string // globs of web origins that may call, besides our own and loopback ones
+	Port      int      // in https URLs; 0 means 443
 
 	BodyTimeout time.Duration       // for a client to send its body; 0: none
 	Access      func(*AccessRecord) // called once per request, at its end; must not block, nor keep the record
@@ -48,6 +49,7 @@ type Router struct {
 	anonymous      bool
 	loopback       bool
 	globs          []string
+	port           int
 	bodyTimeout    time.Duration
 	access         func(*AccessRecord)
 	log            *zap.Logger
@@ -69,7 +71,7 @@ type world struct {
 func New(o Options) *Router {
 	r := &Router{
 		verify: o.Verify, issuer: o.Issuer, issuerMetadata: o.IssuerMetadata, scopes: slices.Clone(o.Scopes),
-		anonymous: o.Anonymous, loopback: o.Loopback, bodyTimeout: o.BodyTimeout, access: o.Access, log: o.Logger,
+		anonymous: o.Anonymous, loopback: o.Loopback, port: o.Port, bodyTimeout: o.BodyTimeout, access: o.Access, log: o.Logger,
 	}
 	for _, g := range o.Origins {
 		r.globs = append(r.globs, strings.ToLower(g))
@@ -113,6 +115,11 @@ func (r *Router) Swap(t *Table) {
 
 // ServeHTTP answers one request and sees to its record.
 func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	r.answer((*Router).serve, w, req)
+}
+
+// answer gives a request its exchange, and what went wrong in serve its words.
+func (r *Router) answer(serve func(*Router, *exchange, *http.Request) error, w http.ResponseWriter, req *http.Request) {
 	x := &exchange{Context: req.Context(), ResponseWriter: w, router: r}
 	x.rec = AccessRecord{
 		Time: time.Now(), RequestID: r.requestID(), Host: clip(req.Host), Method: req.Method, Path: clip(req.URL.Path), Addr: req.RemoteAddr,
@@ -129,7 +136,7 @@ func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		}
 		x.finish()
 	}()
-	if err := r.serve(x, inner); err != nil {
+	if err := serve(r, x, inner); err != nil {
 		r.writeError(x, inner, err)
 	}
 	returned = true
@@ -143,9 +150,7 @@ func (r *Router) serve(x *exchange, req *http.Request) error {
 	}
 	w := r.world.Load()
 	if !ok || w.table.hosts[host] == nil {
-		// The same words for a foreign name and for one below our own domain: who
-		// asks learns nothing about which servers exist (RFC 9110 §15.5.20).
-		return refuse(http.StatusMisdirectedRequest, "this host is not served here")
+		return errForeignHost()
 	}
 	x.rec.Host = host
 	path := req.URL.Path

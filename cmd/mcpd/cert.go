@@ -37,7 +37,7 @@ func hostsOf(cfg *Config) []string {
 	}
 	hosts := []string{cfg.Domain}
 	if cfg.Auth.Mode != "none" {
-		hosts = append(hosts, "auth."+cfg.Domain)
+		hosts = append(hosts, issuerLabel+"."+cfg.Domain)
 	}
 	for name := range cfg.Servers {
 		hosts = append(hosts, name+"."+cfg.Domain)

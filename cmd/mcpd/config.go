@@ -95,3 +95,9 @@ func DefaultConfig() Config {
 
 // local reports local mode.
 func (c *Config) local() bool { return c.Domain == localDomain }
+
+// tls reports whether mcpd itself speaks TLS.
+func (c *Config) tls() bool { return !c.local() && c.TLS.ModeFor(c.Domain) != certs.ModeOff }
+
+// listen is [listen] with the addresses that hold.
+func (c *Config) listen() router.Config { return c.Listen.For(c.tls()) }

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+
+	"github.com/mcpd/mcpd/router/certs"
 )
 
 // checker finds what is well-formed and makes no sense. The rooms check their own parts; here is
@@ -25,20 +27,36 @@ type checker struct {
 
 func (c *checker) all() {
 	c.domain()
-	listen := c.Listen.Validate()
-	c.room("listen", listen)
+	c.room("listen", c.Listen.Validate())
 	c.room("tls", c.TLS.Validate())
 	c.room("auth", c.Auth.Validate())
 	c.log()
-	open := listen == nil && !c.Listen.Loopback() // of an address that cannot be read enough was said
-	if open && c.local() {
-		c.wrong("listen.http", "must be a loopback address such as \"localhost:8080\" while domain is \"localhost\"; to be reached from elsewhere, set domain to a name of yours")
-	}
-	if open && c.Auth.Mode == "none" {
-		c.wrong("auth.mode", "\"none\" lets everybody in who can connect, so it needs listen.http to be a loopback address such as \"localhost:8080\"")
-	}
+	c.door()
 	for _, name := range slices.Sorted(maps.Keys(c.Servers)) {
 		c.server(name, c.Servers[name])
+	}
+}
+
+// door checks the listeners against what they are for.
+func (c *checker) door() {
+	listen := c.listen()
+	if listen.Validate() != nil {
+		return // of an address that cannot be read enough was said
+	}
+	switch {
+	case c.local() && c.TLS.ModeFor(c.Domain) != certs.ModeOff:
+		c.wrong("tls.mode", `must be "off" while domain is "localhost": that is served on loopback addresses without TLS`)
+	case !c.tls() && listen.HTTPS != "none":
+		c.wrong("listen.https", `must be "none" where there are no certificates: tls.mode is "off"`)
+	case c.tls() && listen.HTTPS == "none":
+		c.wrong("listen.https", "must be an address: with TLS there is the front door")
+	case listen.Loopback():
+		return
+	case c.local():
+		c.wrong("listen.http", "must be a loopback address such as \"localhost:8080\" while domain is \"localhost\"; to be reached from elsewhere, set domain to a name of yours")
+	}
+	if c.Auth.Mode == "none" && !listen.Loopback() {
+		c.wrong("auth.mode", "\"none\" lets everybody in who can connect, so it needs listen.http to be a loopback address such as \"localhost:8080\"")
 	}
 }
 
@@ -49,7 +67,7 @@ func (c *checker) server(name string, s ServerConfig) {
 		c.wrong(path, "a server's name is part of its address: small letters, digits and dashes only, no dash at either end, at most 63")
 	case c.local() && slices.Contains(c.reserved, name):
 		c.wrong(path, "the name is taken by the sign-in pages, which are at /"+name+" of the same origin; choose another")
-	case !c.local() && name == "auth":
+	case !c.local() && name == issuerLabel:
 		c.wrong(path, "the name is taken by the issuer, which is at auth."+c.Domain+"; choose another")
 	}
 	c.room(path, s.Config.Validate())

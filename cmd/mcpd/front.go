@@ -37,7 +37,7 @@ func (d *daemon) openIssuer(ctx context.Context, cfg *Config) error {
 		return err
 	}
 	d.issuer, err = idp.New(ctx, idp.Options{
-		Issuer: d.issuerURL, Config: cfg.Auth, Store: store, Logger: d.log.Named("idp"), Loopback: cfg.local(),
+		Issuer: d.urls.issuer(), Config: cfg.Auth, Store: store, Logger: d.log.Named("idp"), Loopback: d.urls.local(),
 		Resource: func(resource string) (string, string, bool) { return d.world.Load().resource(resource) },
 		Allowed:  func(server string, u idp.User) bool { return d.world.Load().allowed(server, u) },
 	})
@@ -80,8 +80,8 @@ func newPassword() string {
 // newRouter builds the front door. Verify is the only way in for a token.
 func (d *daemon) newRouter(cfg *Config) *router.Router {
 	o := router.Options{
-		Issuer: d.issuerURL, Scopes: []string{"mcp"}, Anonymous: cfg.Auth.Mode == "none", Origins: cfg.Listen.Origins,
-		Loopback: cfg.local(), BodyTimeout: cfg.Listen.BodyTimeout, Logger: d.log.Named("http"), Access: router.LogAccess(d.logs.access),
+		Issuer: d.urls.issuer(), Scopes: []string{"mcp"}, Anonymous: cfg.Auth.Mode == "none", Origins: cfg.Listen.Origins,
+		Loopback: d.urls.local(), Port: d.urls.port, BodyTimeout: cfg.Listen.BodyTimeout, Logger: d.log.Named("http"), Access: router.LogAccess(d.logs.access),
 	}
 	if d.issuer != nil {
 		o.IssuerMetadata = d.issuer.Metadata()

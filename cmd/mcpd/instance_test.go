@@ -94,7 +94,7 @@ func (d *instance) start() {
 		default:
 		}
 		st, err := d.askStatus()
-		return err == nil && st.Listen.HTTP != "", fmt.Sprintf("%+v, %v", st.Listen, err)
+		return err == nil && st.Listen.addrs() != "", fmt.Sprintf("%+v, %v", st.Listen, err)
 	})
 }
 

@@ -126,7 +126,7 @@ func (c *cli) printStatus(w io.Writer, on terminal, st, before Status) error {
 	t.render(&b, on)
 	issuer := cmp.Or(st.Issuer, `none (auth.mode = "none")`)
 	fmt.Fprintf(&b, "\nmcpd %s, pid %d, up %s; listening on %s; issuer %s; orphans %d\n",
-		st.Version, st.PID, since(now, st.Since), st.Listen.HTTP, issuer, st.Orphans)
+		st.Version, st.PID, since(now, st.Since), st.Listen.addrs(), issuer, st.Orphans)
 	b.WriteString(certificatesLine(now, st.Certificates))
 	if r := st.LastReload; r != nil && r.Error != "" {
 		fmt.Fprintf(&b, "last reload, %s ago, changed nothing:\n%s\n", since(now, r.Time), r.Error)

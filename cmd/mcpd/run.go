@@ -51,7 +51,7 @@ type daemon struct {
 	certs      *certs.Keeper // nil when tls.mode = "off"
 	listener   *router.Listener
 	issuer     *idp.Issuer // nil when auth.mode = "none"
-	issuerURL  string
+	urls       urls
 	router     *router.Router
 	supervisor *supervisor.Supervisor[*bridge.Conn]
 	socket     string
@@ -179,15 +179,16 @@ func (d *daemon) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if d.listener, err = router.Listen(cfg.Listen, nil, d.log.Named("http"), sockets...); err != nil {
+	if d.listener, err = router.Listen(router.ListenOptions{Config: cfg.listen(), TLS: d.certs.TLSConfig(), Logger: d.log.Named("http"), Passed: sockets}); err != nil {
 		return err
 	}
-	d.issuerURL = issuerURL(cfg, d.listener.Addr())
+	d.urls = newURLs(cfg, d.listener.Addr())
 	if err := d.openIssuer(ctx, cfg); err != nil {
 		return err
 	}
 	d.router = d.newRouter(cfg)
 	d.listener.Handle(d.router)
+	d.listener.HandlePlain(d.certs.HTTP01(d.router.ToHTTPS()))
 	if d.supervisor, err = d.newSupervisor(cfg.Log); err != nil {
 		return err
 	}

@@ -106,7 +106,7 @@ func scriptUp(ts *testscript.TestScript, neg bool, args []string) {
 	arity(ts, neg, args, 0, 1)
 	ts.Check(until(20*time.Second, "mcpd answers", func() (bool, string) {
 		st, err := scriptStatus(ts)
-		return err == nil && st.Listen.HTTP != "", fmt.Sprint(err)
+		return err == nil && st.Listen.addrs() != "", fmt.Sprint(err)
 	}))
 	if len(args) == 1 {
 		ts.Check(os.WriteFile(ts.MkAbs(".password"), []byte(ts.Getenv("PASSWORD")+"\n"), 0o600))

@@ -36,7 +36,8 @@ type Status struct {
 
 // ListenStatus has the addresses as they really are.
 type ListenStatus struct {
-	HTTP  string `json:"http" help:"address, a port 0 replaced by the real one"`
+	HTTPS string `json:"https,omitempty" help:"address, a port 0 replaced by the real one; absent where there is no TLS"`
+	HTTP  string `json:"http,omitempty" help:"the same of the plain listener"`
 	Admin string `json:"admin" help:"path of the socket the commands use"`
 }
 
@@ -120,16 +121,32 @@ func statusMembers(b *strings.Builder, t reflect.Type, at string) {
 	}
 }
 
+// addrs are the addresses that are listened on.
+func (s ListenStatus) addrs() string {
+	return strings.Join(slices.DeleteFunc([]string{s.HTTPS, s.HTTP}, func(a string) bool { return a == "" }), " and ")
+}
+
+func (d *daemon) listening() ListenStatus {
+	s := ListenStatus{HTTP: d.listener.Addr().String(), Admin: d.socket}
+	if d.listener.TLS() {
+		s.HTTPS, s.HTTP = s.HTTP, ""
+	}
+	if plain := d.listener.PlainAddr(); plain != nil {
+		s.HTTP = plain.String()
+	}
+	return s
+}
+
 // status measures now; nothing in it is remembered.
 func (d *daemon) status() Status {
 	w := d.world.Load()
 	st := Status{
 		Version: readBuild().Version, PID: pid(), Since: d.started, Config: d.configFile, Domain: w.cfg.Domain, Auth: "none",
-		Listen: ListenStatus{HTTP: d.listener.Addr().String(), Admin: d.socket}, LastReload: d.lastReload.Load(), Servers: []ServerStatus{},
+		Listen: d.listening(), LastReload: d.lastReload.Load(), Servers: []ServerStatus{},
 		TLS: w.cfg.TLS.ModeFor(w.cfg.Domain), Certificates: append([]certs.Certificate{}, d.certs.Status()...),
 	}
 	if d.issuer != nil {
-		st.Issuer, st.Auth = d.issuerURL, "oauth"
+		st.Issuer, st.Auth = d.urls.issuer(), "oauth"
 	}
 	snap := d.supervisor.Snapshot()
 	st.Orphans = snap.Orphans

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -15,13 +14,13 @@ import (
 
 	"github.com/mcpd/mcpd/bridge"
 	"github.com/mcpd/mcpd/idp"
-	"github.com/mcpd/mcpd/router"
 	"github.com/mcpd/mcpd/supervisor"
 )
 
 // world is one configuration at work: immutable, swapped whole by a reload.
 type world struct {
 	cfg     *Config
+	urls    urls // of the start, whatever cfg says now
 	tenants map[string]*tenant
 }
 
@@ -90,7 +89,7 @@ func (w *world) allowed(server string, u idp.User) bool {
 		return false
 	}
 	if len(t.cfg.Allow) == 0 {
-		return w.cfg.local()
+		return w.urls.local()
 	}
 	return slices.ContainsFunc(t.cfg.Allow, func(rule string) bool { return matchAllow(rule, u.Name) })
 }
@@ -172,7 +171,7 @@ func (d *daemon) plan() (*plan, error) {
 // what it runs or how it is spoken to has changed.
 func (d *daemon) planFor(cfg *Config) (*plan, error) {
 	old := d.world.Load()
-	p := &plan{world: &world{cfg: cfg, tenants: map[string]*tenant{}}}
+	p := &plan{world: &world{cfg: cfg, urls: d.urls, tenants: map[string]*tenant{}}}
 	var before, after []supervisor.Spec
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(cfg.Servers)) {
@@ -182,7 +181,7 @@ func (d *daemon) planFor(cfg *Config) (*plan, error) {
 			continue
 		}
 		after = append(after, spec)
-		p.world.tenants[name] = &tenant{name: name, url: d.tenantURL(cfg, name), prefix: prefixOf(cfg, name), cfg: cfg.Servers[name], spec: spec}
+		p.world.tenants[name] = &tenant{name: name, url: d.urls.server(name), prefix: d.urls.prefix(name), cfg: cfg.Servers[name], spec: spec}
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
@@ -260,61 +259,4 @@ func (d *daemon) newBridge(t *tenant) error {
 		Neighbours: &d.neighbours,
 	})
 	return err
-}
-
-// tenantURL is <name>.<domain> on a real domain, and a path on the one loopback origin in local mode:
-// names under .localhost do not resolve for Node and Go clients.
-func (d *daemon) tenantURL(cfg *Config, name string) string {
-	if cfg.local() {
-		return d.issuerURL + prefixOf(cfg, name) + "/mcp"
-	}
-	return "https://" + name + "." + cfg.Domain + "/mcp"
-}
-
-func prefixOf(cfg *Config, name string) string {
-	if cfg.local() {
-		return "/" + name
-	}
-	return ""
-}
-
-// entries are the paths of clients of HTTP+SSE, which are configured with the first.
-func (t *tenant) entries() map[string]string {
-	if !t.cfg.Bridge.SSE {
-		return nil
-	}
-	return map[string]string{"/sse": "/sse", "/messages": "/sse"}
-}
-
-// issuerURL never has a path or a trailing slash: clients compare it as a string (RFC 8414 §3.3).
-func issuerURL(cfg *Config, addr net.Addr) string {
-	if !cfg.local() {
-		return "https://auth." + cfg.Domain
-	}
-	_, port, err := net.SplitHostPort(addr.String())
-	if err != nil || port == "80" {
-		return "http://localhost"
-	}
-	return "http://localhost:" + port
-}
-
-// routes is the routing table of a world.
-func (d *daemon) routes(w *world) []router.Route {
-	var all []router.Route
-	host := "localhost"
-	for _, name := range w.names() {
-		t := w.tenants[name]
-		if !w.cfg.local() {
-			host = name + "." + w.cfg.Domain
-		}
-		all = append(all, router.Route{Name: name, Host: host, Prefix: t.prefix, Resource: t.url, Handler: t.bridge, Entries: t.entries()})
-	}
-	if d.issuer != nil {
-		host = "localhost"
-		if !w.cfg.local() {
-			host = "auth." + w.cfg.Domain
-		}
-		all = append(all, router.Route{Name: "issuer", Host: host, Handler: d.issuer.Handler()})
-	}
-	return all
 }
