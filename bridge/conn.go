@@ -48,6 +48,7 @@ type Conn struct {
 
 	level atomic.Uint32 // the log level a legacy worker was told, 0 for none
 	subs  subscriptions
+	turns turns // where the worker serves everyone
 
 	changes  changes
 	mirrors  atomic.Pointer[mirrors]

@@ -262,7 +262,7 @@ func TestClose(t *testing.T) {
 		if got := <-stuck; !strings.Contains(got, "stopped or replaced") {
 			t.Errorf("the call out of time: %s", got)
 		}
-		if got := post(id, `{"jsonrpc":"2.0","id":1,"method":"ping"}`).Body.String(); !strings.Contains(got, "stopped or replaced") {
+		if got := post(id, `{"jsonrpc":"2.0","id":"x","method":"ping"}`).Body.String(); !strings.HasPrefix(got, `{"jsonrpc":"2.0","id":"x","error"`) || !strings.Contains(got, "stopped or replaced") {
 			t.Errorf("a call after: %s", got)
 		}
 	})

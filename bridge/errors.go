@@ -32,6 +32,13 @@ func (f *fault) Error() string { return f.text }
 
 func internal(text string) *fault { return &fault{200, codeInternal, text, nil} }
 
+// later is what a client is told that is to try again in so many seconds.
+func later(text string, seconds int64) *fault {
+	f := internal(text)
+	f.data = append(strconv.AppendInt([]byte(`{"retryAfter":`), seconds, 10), '}')
+	return f
+}
+
 // refusal turns an error of Workers.Acquire or of a worker's end into a fault.
 // Their texts are made for people. The status stays 200: a 5xx on the first
 // request makes clients give up the whole connection.
@@ -40,16 +47,11 @@ func refusal(err error) *fault {
 	if errors.As(err, &f) {
 		return f
 	}
-	out := internal(err.Error())
-	var later interface{ RetryAfter() time.Duration }
-	if errors.As(err, &later) {
-		if d := later.RetryAfter(); d > 0 {
-			seconds := int64((d + time.Second - 1) / time.Second)
-			out.data = strconv.AppendInt([]byte(`{"retryAfter":`), seconds, 10)
-			out.data = append(out.data, '}')
-		}
+	var hint interface{ RetryAfter() time.Duration }
+	if errors.As(err, &hint) && hint.RetryAfter() > 0 {
+		return later(err.Error(), int64((hint.RetryAfter()+time.Second-1)/time.Second))
 	}
-	return out
+	return internal(err.Error())
 }
 
 // append writes the whole response. id is the raw id, nil when it was not readable.

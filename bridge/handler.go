@@ -26,6 +26,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	} else {
 		x.rec.Method = r.Method
 		x.json = true
+		if r.Method == http.MethodPost && x.read() == nil && !isArray(x.body.b) {
+			_ = x.scan() // for the id: also this answer names its request
+		}
 		x.refuse(errStopping)
 	}
 	if s.o.Observe != nil {

@@ -175,6 +175,12 @@ func (x *exchange) land(fl *flight, r *Reply) {
 func (x *exchange) runOn(ctx context.Context, fl flight, call *Call) (r Reply, again bool) {
 	c, w := fl.c, fl.w
 	defer func() { x.land(&fl, &r) }()
+	if !x.s.private() {
+		if r, again, ok := x.turn(ctx, c); !ok {
+			return r, again
+		}
+		defer c.turns.give(call.Principal)
+	}
 	w.able = call.method.asks
 	if x.front != nil {
 		w.asks = x.front.askable()

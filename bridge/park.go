@@ -1,7 +1,6 @@
 package bridge
 
 import (
-	"errors"
 	"sync"
 	"time"
 )
@@ -30,8 +29,8 @@ const (
 )
 
 var (
-	errParkedPerson = errors.New("too many of your calls to this server wait for answers")
-	errParked       = errors.New("too many calls to this server wait for answers")
+	errParkedPerson = later("too many of your calls to this server wait for answers", 10)
+	errParked       = later("too many calls to this server wait for answers", 10)
 )
 
 // lot holds the parked calls of a server. Who takes a call out owns it.

@@ -2,7 +2,6 @@ package bridge
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 )
@@ -47,7 +46,7 @@ type waiter struct {
 	denied asks // set by the reader: what the worker asked in vain
 }
 
-var errTooMany = errors.New("too many calls are waiting for this worker")
+var errTooMany = later("too many calls are waiting for this worker", 1)
 
 // maxPending bounds the calls in flight on one worker.
 const maxPending = 4096

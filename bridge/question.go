@@ -32,7 +32,9 @@ type answer struct {
 	body span // the result or the error
 }
 
-// questions are those of all sessions of a server, by the id clients see.
+// questions are those of all sessions of a server, by the id clients see. Where the
+// numbers begin is random: a session outlives its server, and an answer to what that
+// asked is none to what the next one asks.
 type questions struct {
 	mu   sync.Mutex
 	next uint64

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"runtime"
 	"sync"
@@ -168,6 +169,7 @@ func New(o Options) (*Server, error) {
 		identityAge:   time.Hour,
 		primeAfter:    2 * time.Second,
 	}
+	s.questions.next = rand.Uint64N(1 << 50)
 	s.unsealed.seed = maphash.MakeSeed()
 	s.lanes = lanes{young: 2 * time.Millisecond, lanes: make([]lane, cmp.Or(o.Config.Limits.Abreast, 2*runtime.GOMAXPROCS(0)))}
 	s.member = s.o.Neighbours.members.Add(1)

@@ -152,6 +152,7 @@ func play(t *testing.T, file string) {
 		if st.s == nil {
 			st.s = testServer(t, cfg, func(r *http.Request) string { return r.Header.Get("X-User") }, st.start)
 			st.s.o.Spawn = nil
+			st.s.questions.next = 0 // not random
 		}
 		got, checked := st.step(what, name, string(f.Data))
 		if checked && got != string(f.Data) {
