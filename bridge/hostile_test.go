@@ -249,7 +249,7 @@ func TestHostileWorkers(t *testing.T) {
 				if got := alice.call("bad"); !strings.Contains(got, tc.want) {
 					t.Errorf("bad: %.400s", got)
 				}
-				if n := allocated() - before; n > 128<<20 {
+				if n := allocated() - before; n > hostileBytes {
 					t.Errorf("%d MiB were allocated", n>>20)
 				}
 				if got := <-beside; tc.beside == "" && !strings.HasSuffix(strings.TrimSpace(got), fine) || !strings.Contains(got, tc.beside) {
@@ -273,6 +273,10 @@ func TestHostileWorkers(t *testing.T) {
 		})
 	}
 }
+
+// hostileBytes is what a call may cost, whatever its server does: far less than the gigabyte that one of them writes, and
+// more than 200,000 short lines do where every fourth buffer is forgotten, as sync.Pool does under the race detector.
+const hostileBytes = 512 << 20
 
 // allocated is all that was ever allocated: a gigabyte that was only kept for a
 // moment counts.
