@@ -214,7 +214,7 @@ func (x *exchange) await(ctx context.Context, fl *flight, call *Call) Reply {
 	now := time.Now()
 	limit := now.Add(x.s.o.Config.Limits.Call)
 	w.timer.Reset(x.patience(now, x.parking.due(limit)))
-	gone := ctx.Done()
+	gone, closing := ctx.Done(), x.s.closing
 	for {
 		select {
 		case f := <-w.frames:
@@ -246,6 +246,9 @@ func (x *exchange) await(ctx context.Context, fl *flight, call *Call) Reply {
 			gone = nil
 			x.lose()
 			w.timer.Reset(x.s.pause(time.Now(), x.until(limit)))
+		case <-closing:
+			closing = nil
+			w.timer.Reset(x.s.pause(time.Now(), x.parking.due(x.until(limit))))
 		case <-x.s.halt:
 			fl.cancel("mcpd is stopping")
 			return Reply{fault: errStopping}

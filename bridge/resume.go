@@ -30,6 +30,9 @@ func (x *exchange) patience(now, limit time.Time) time.Duration {
 // expired ends a call whose time is over. Who may come back for the answer is
 // told why there is none.
 func (x *exchange) expired(limit time.Time) Reply {
+	if x.gone && x.s.stopping.Load() {
+		return Reply{fault: errStopping}
+	}
 	if x.gone && x.track != nil && time.Now().Before(limit) {
 		return Reply{fault: internal("the call was cancelled: its client was away for " + x.s.grace.String())}
 	}
@@ -70,6 +73,9 @@ func (x *exchange) lose() {
 func (x *exchange) until(limit time.Time) time.Time {
 	if !x.gone {
 		return limit
+	}
+	if x.s.stopping.Load() {
+		return x.left // there is nothing to come back to
 	}
 	if x.track != nil {
 		if when, _ := x.s.replays.had(x.track, x.reader); when.After(x.left) {

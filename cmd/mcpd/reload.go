@@ -82,7 +82,7 @@ func (d *daemon) apply(ctx context.Context, p *plan) error {
 	}
 	for _, t := range p.gone {
 		d.background.Go(func() { // ends with the drain, or when the daemon stops
-			ctx, cancel := context.WithTimeout(d.closing, replacedDrain)
+			ctx, cancel := context.WithTimeout(d.draining, replacedDrain)
 			defer cancel()
 			if err := t.bridge.Close(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 				d.log.Warn("replaced server did not close cleanly", serverField(t.name), zap.Error(err))

@@ -28,8 +28,8 @@ import (
 // Calls in flight get drainTime to finish once mcpd is asked to stop, and everything is over after
 // stopTime: service managers and people lose patience after ten seconds. A second signal waits for no call.
 const (
-	drainTime = 6 * time.Second
-	stopTime  = 9 * time.Second
+	drainTime = 5 * time.Second
+	stopTime  = 8 * time.Second
 )
 
 // daemon is everything `mcpd run` runs. Fields are set in start, in this order, and then only read;
@@ -63,7 +63,9 @@ type daemon struct {
 	lastReload atomic.Pointer[ReloadStatus]
 
 	closing    context.Context // done once the daemon stops: ends what would wait for ever
-	background sync.WaitGroup  // bridges of replaced servers that still drain
+	draining   context.Context // done a little earlier: when calls are waited for no more
+	letGo      context.CancelFunc
+	background sync.WaitGroup // bridges of replaced servers that still drain
 }
 
 func (c *cli) runCommand() *cobra.Command {
@@ -99,6 +101,7 @@ func (c *cli) serve(ctx context.Context, flags map[string]any) error {
 	closing, finish := context.WithCancel(context.WithoutCancel(ctx))
 	defer finish()
 	d := &daemon{cli: c, started: time.Now(), flags: flags, closing: closing}
+	d.draining, d.letGo = context.WithCancel(closing)
 	if err := d.start(ctx); err != nil {
 		return errors.Join(err, d.stop(ctx, finish, nil))
 	}
@@ -236,6 +239,7 @@ func (d *daemon) stop(ctx context.Context, finish func(), admin *adminServer) er
 func (d *daemon) stopFront(ctx context.Context) {
 	calls, cancel := context.WithTimeout(ctx, drainTime)
 	defer cancel()
+	defer context.AfterFunc(calls, d.letGo)() // servers that were replaced have no longer
 	if d.listener != nil {
 		d.listener.StopAccepting(calls) // what came before this is answered, not refused
 	}
