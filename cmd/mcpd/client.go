@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"time"
 )
 
@@ -25,6 +26,9 @@ func (c *cli) admin() (*adminClient, error) {
 		return nil, err
 	}
 	candidates := sockets(state, c.env)
+	if c.stateFlag == "" && os.Geteuid() == 0 { // who administers the machine means its service, where root has no mcpd of its own
+		candidates = append(candidates, filepath.Join(systemState, "admin.sock"))
+	}
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		var errs []error
 		for _, path := range candidates {

@@ -95,6 +95,7 @@ func (d *decoder) text(s *schema, n *node, path []string) (any, bool) {
 	text, secrets, err := d.expander.expand(n.text)
 	if err != nil {
 		d.wrong(n.pos, path, "%v", err)
+		d.problems[len(d.problems)-1].Outside = errors.As(err, &outsideError{})
 		return nil, false
 	}
 	if len(secrets) > 0 {

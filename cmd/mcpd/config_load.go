@@ -29,9 +29,21 @@ type LoadOptions struct {
 // Load reads, merges and checks a configuration. An error about its content is of type Problems and
 // tells everything that is wrong at once; in it no value appears that came from outside the file.
 func Load(o LoadOptions) (*Config, error) {
+	cfg, problems, err := loadAsFar(o)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(problems) > 0:
+		return nil, problems
+	}
+	return cfg, nil
+}
+
+// loadAsFar is Load for who can do with a part of it: beside the problems comes what could be read, or nil.
+func loadAsFar(o LoadOptions) (*Config, Problems, error) {
 	data, err := o.read()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	s, name := configSchema(), ""
 	if o.Path != "" {
@@ -44,25 +56,22 @@ func Load(o LoadOptions) (*Config, error) {
 		secrets:  map[string][]string{},
 	}
 	if len(d.root.keys) == 0 && len(d.problems) > 0 {
-		return nil, d.problems // a syntax error: nothing else can be said
+		return nil, d.problems, nil // a syntax error: nothing else can be said
 	}
 	over := &overrides{schema: s, from: map[string]string{}, secrets: map[string][]string{}}
 	file := d.tableOf(s, d.root, nil)
 	environ, err := over.environment(o.Environ)
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the environment: %w", err)
+		return nil, nil, fmt.Errorf("cannot read the environment: %w", err)
 	}
 	cfg, err := merge(settingsOf(reflect.ValueOf(DefaultConfig())), file, environ, over.flags(o.Flags))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	cfg.Secrets = secretsOf(cfg, d.secrets, over.secrets)
 	check := &checker{Config: cfg, decoder: d, over: over, reserved: o.Reserved}
 	check.all()
-	if problems := slices.Concat(d.problems, over.problems, check.found).sorted(); len(problems) > 0 {
-		return nil, problems
-	}
-	return cfg, nil
+	return cfg, slices.Concat(d.problems, over.problems, check.found).sorted(), nil
 }
 
 func (o LoadOptions) read() ([]byte, error) {

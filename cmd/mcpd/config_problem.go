@@ -14,6 +14,8 @@ type Problem struct {
 	Col  int    // in bytes, from 1
 	Key  string // dotted path of the setting, "" where none is concerned
 	Msg  string // a sentence that names the setting; holds no value that came from outside the file
+
+	Outside bool // a variable, file or credential is missing; another process may have it
 }
 
 func (p Problem) String() string {

@@ -32,6 +32,9 @@ var (
 	errBadInsert  = errors.New("has a ${…} that is none of ${NAME}, ${NAME:-text}, ${file:/path}, ${credential:name}")
 )
 
+// outsideError is about something that is not in the file.
+type outsideError struct{ error }
+
 // expand returns the text with everything inserted, and what was inserted from outside the file:
 // those are the secrets. Its errors complete the sentence "the setting …" and hold no value.
 func (e *expander) expand(s string) (text string, secrets []string, err error) {
@@ -97,7 +100,7 @@ func (e *expander) insert(what string) (value string, outside bool, err error) {
 	case hasDefault && value == "":
 		return otherwise, false, nil
 	case !set:
-		return "", false, fmt.Errorf("needs the environment variable %s, which is not set", name)
+		return "", false, outsideError{fmt.Errorf("needs the environment variable %s, which is not set", name)}
 	}
 	return value, true, nil
 }
@@ -108,7 +111,7 @@ func (e *expander) credential(name, what string) (string, bool, error) {
 	}
 	dir, ok := e.lookup("CREDENTIALS_DIRECTORY")
 	if !ok || dir == "" {
-		return "", false, fmt.Errorf("needs ${%s}, but $CREDENTIALS_DIRECTORY is not set: systemd sets it for LoadCredential=%s:…", what, name)
+		return "", false, outsideError{fmt.Errorf("needs ${%s}, but $CREDENTIALS_DIRECTORY is not set: systemd sets it for LoadCredential=%s:…", what, name)}
 	}
 	value, err := readSecret(filepath.Join(dir, name), what)
 	return value, true, err
@@ -121,16 +124,16 @@ func readSecret(path, what string) (string, error) {
 		err = errors.New("not a regular file")
 	}
 	if err != nil {
-		return "", fmt.Errorf("needs ${%s}: %w", what, bare(err))
+		return "", outsideError{fmt.Errorf("needs ${%s}: %w", what, bare(err))}
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return "", fmt.Errorf("needs ${%s}: %w", what, bare(err))
+		return "", outsideError{fmt.Errorf("needs ${%s}: %w", what, bare(err))}
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, maxSecretFile+1))
 	if err != nil {
-		return "", fmt.Errorf("needs ${%s}: %w", what, bare(err))
+		return "", outsideError{fmt.Errorf("needs ${%s}: %w", what, bare(err))}
 	}
 	if len(data) > maxSecretFile {
 		return "", fmt.Errorf("needs ${%s}, which has more than %d bytes", what, maxSecretFile)

@@ -26,7 +26,8 @@ func TestMain(m *testing.M) {
 // need skips a test when something it needs is not on this machine, and says what. With that thing, or "all", in
 // MCPD_TEST_REQUIRE, the test fails instead: CI has everything, so a skip there would be a hole nobody sees.
 //
-// Things: "node" (the Node of testdata/peers), "chromium", "npm:NAME" (a package of testdata/peers), "npx" and "go" (the commands).
+// Things: "node" (the Node of testdata/peers), "chromium", "npm:NAME" (a package of testdata/peers), "npx", "go",
+// "systemd-analyze" and "dpkg" (the commands).
 func need(t testing.TB, things ...string) {
 	t.Helper()
 	for _, thing := range things {
@@ -71,9 +72,17 @@ func missing(thing string) string {
 		if _, err := exec.LookPath(chromium); err != nil {
 			return "apt-get install chromium"
 		}
+	case "systemd-analyze":
+		if _, err := exec.LookPath("systemd-analyze"); err != nil {
+			return "apt-get install systemd"
+		}
 	case "npx":
 		if _, err := exec.LookPath("npx"); err != nil {
 			return "apt-get install npm"
+		}
+	case "dpkg":
+		if _, err := exec.LookPath("dpkg-deb"); err != nil {
+			return "apt-get install dpkg"
 		}
 	case "go":
 		if _, err := exec.LookPath("go"); err != nil {
