@@ -157,7 +157,8 @@ func (c *cli) serviceListen(file string, anyway bool) ([]string, error) {
 	if err != nil || len(problems) > 0 {
 		return nil, cmp.Or(err, error(problems))
 	}
-	return []string{cfg.Listen.HTTP}, nil
+	listen := cfg.listen()
+	return []string{listen.HTTPS, listen.HTTP}, nil
 }
 
 // mayOpen refuses ports that a person's systemd may not open: they are the machine's.
