@@ -40,6 +40,14 @@ e2e:
 vm *TESTS:
     .ci/vm {{TESTS}}
 
+# mcpd as a service of systemd 252 and 257, of a person and of the machine, in such machines (Debian, as root; half an hour)
+vm-systemd *RELEASES:
+    .ci/vm systemd {{RELEASES}}
+
+# static binaries, .deb, .rpm, SBOM and checksums in ./dist, tried (needs a network for the packagers, and dpkg)
+dist:
+    .ci/dist/check
+
 # all that CI does, on Debian 12 as root
 ci:
     .ci/run

@@ -19,6 +19,8 @@
 //	mcpd cert                     the certificates: names, issuer, expiry, next renewal, last error
 //	mcpd trust [--install]        print the internal authority's root, or have this machine trust it
 //	mcpd call SERVER TOOL [JSON]  one tool call through the front door, as a client would
+//	mcpd service print|install|uninstall
+//	                              run by systemd, as a service of a person or of the machine
 //	mcpd version, mcpd completion, mcpd demo-server
 //
 // Every command takes --config FILE (default ./servers.toml, then $XDG_CONFIG_HOME/mcpd/servers.toml,
