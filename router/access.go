@@ -22,7 +22,8 @@ type AccessRecord struct {
 	Bytes     int64         // of the answer's body
 	Duration  time.Duration // until the last byte
 	RequestID string        // as in the X-Request-Id of the answer
-	Addr      string        // peer address with port
+	Addr      string        // of the client with port; the port is 0 where a trusted proxy told the address
+	Trace     string        // trace id of a valid traceparent header
 	Facts
 }
 
@@ -73,7 +74,7 @@ func (a *AccessRecord) MarshalLogObject(e zapcore.ObjectEncoder) error {
 	e.AddString("addr", a.Addr)
 	e.AddString("request", a.RequestID)
 	for _, f := range [...]struct{ key, value string }{
-		{"server", a.Server}, {"principal", a.Principal}, {"user", a.User}, {"client", a.Client},
+		{"server", a.Server}, {"principal", a.Principal}, {"user", a.User}, {"client", a.Client}, {"trace", a.Trace},
 		{"rpc_method", a.RPCMethod}, {"tool", a.Tool}, {"rpc_status", a.RPCStatus}, {"rpc_client", a.RPCClient},
 	} {
 		if f.value != "" {
@@ -88,6 +89,9 @@ func (x *exchange) finish() {
 	x.mu.Lock()
 	x.ended = true
 	x.mu.Unlock()
+	if x.client.counted {
+		x.router.addresses.leave(x.client.key)
+	}
 	if x.router.access == nil {
 		return
 	}

@@ -35,6 +35,20 @@ type Config struct {
 	// no web page send no origin. Default: none. SIGHUP: no, needs a restart.
 	Origins []string `koanf:"origins"`
 
+	// TrustedProxies are the addresses and address blocks of proxies in front of mcpd,
+	// e.g. "10.0.0.0/8". What X-Forwarded-For, X-Forwarded-Proto and Forwarded say is
+	// believed from them and nobody else; the Host header they must leave as it came.
+	// Default: none. SIGHUP: no, needs a restart.
+	TrustedProxies []string `koanf:"trusted_proxies"`
+
+	// ProxyProtocol demands a PROXY protocol header, version 1 or 2, on every
+	// connection, and that it comes from one of TrustedProxies; others are closed.
+	// Default: false. SIGHUP: no, needs a restart.
+	ProxyProtocol bool `koanf:"proxy_protocol"`
+
+	// Limits are what one client may take. SIGHUP: no, needs a restart.
+	Limits Limits `koanf:"limits"`
+
 	// HeaderTimeout is how long a client may take to send a request's headers.
 	// Default: 10s. SIGHUP: no, needs a restart.
 	HeaderTimeout time.Duration `koanf:"header_timeout"`
@@ -53,6 +67,29 @@ type Config struct {
 	MaxHeader int `koanf:"max_header"`
 }
 
+// Limits are [listen] limits. An address is one of IPv4 or a /64 of IPv6; 0 means no
+// limit. Clients on this machine have none: without TrustedProxies they may be a
+// proxy's, all of them.
+type Limits struct {
+	// Connections is how many an address may have open; more are closed. Trusted
+	// proxies may have any number. Default: 256. SIGHUP: no, needs a restart.
+	Connections int `koanf:"connections"`
+
+	// Requests is how many an address may have under way at once, open streams
+	// among them; more are answered with 429. Default: 512. SIGHUP: no, needs a
+	// restart.
+	Requests int `koanf:"requests"`
+
+	// Rate is how many requests per second an address may make on average, and how
+	// many in one go; more are answered with 429 and a Retry-After. Default: 1000.
+	// SIGHUP: no, needs a restart.
+	Rate int `koanf:"rate"`
+
+	// UserRate is the same for whoever has signed in, from all addresses together.
+	// Default: 500. SIGHUP: no, needs a restart.
+	UserRate int `koanf:"user_rate"`
+}
+
 // What an address may be besides host:port.
 const (
 	auto = "auto"
@@ -64,6 +101,7 @@ func DefaultConfig() Config {
 	return Config{
 		HTTPS:         auto,
 		HTTP:          auto,
+		Limits:        Limits{Connections: 256, Requests: 512, Rate: 1000, UserRate: 500},
 		HeaderTimeout: 10 * time.Second,
 		BodyTimeout:   time.Minute,
 		IdleTimeout:   2 * time.Minute,
@@ -110,6 +148,22 @@ func (c Config) Validate() error {
 	}
 	if c.PublicPort < 0 || c.PublicPort > 65535 {
 		wrong("public_port: %d is not a port between 0 and 65535", c.PublicPort)
+	}
+	for i, p := range c.TrustedProxies {
+		if _, ok := parseBlock(p); !ok {
+			wrong("trusted_proxies[%d]: %q is not an address or a block such as 10.0.0.0/8", i, p)
+		}
+	}
+	if c.ProxyProtocol && len(c.TrustedProxies) == 0 {
+		wrong("proxy_protocol: needs trusted_proxies, for it is believed from nobody else")
+	}
+	for _, l := range []struct {
+		key string
+		n   int
+	}{{"connections", c.Limits.Connections}, {"requests", c.Limits.Requests}, {"rate", c.Limits.Rate}, {"user_rate", c.Limits.UserRate}} {
+		if l.n < 0 {
+			wrong("limits.%s: %d must not be negative; 0 means no limit", l.key, l.n)
+		}
 	}
 	for i, o := range c.Origins {
 		if err := checkOriginGlob(o); err != nil {

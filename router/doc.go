@@ -2,12 +2,17 @@
 // listener, finds the server it is for, and lets it through only with a token
 // made for exactly that server.
 //
-//	accept (listen.go)
-//	  │  one http.Server: header, body and idle deadlines, none on writes, so that streams live
+//	accept (doorman.go)        connections per address, PROXY protocol  ── too many, no proxy of ours: closed
+//	  │  TLS where there is any, HTTP/2 and HTTP/1.1
+//	  │  one http.Server (listen.go): header, body and idle deadlines, none on writes, so that streams live
+//	  │  ── plain, beside TLS: 308 to https (redirect.go)
 //	  ▼
 //	exchange (exchange.go)     request id, record, panic guard          ── access record at the end (access.go)
 //	  ▼
+//	client (client.go)         which address, by a trusted proxy's word ── too much at once, too often: 429 (tally.go)
+//	  ▼
 //	table (table.go)           exact host, then longest prefix          ── not ours: 421    unknown path: 404
+//	  │                        a connection for another host: 421
 //	  │  one atomic pointer, swapped whole; no lock
 //	  ├─▶ well-known (wellknown.go)   RFC 9728 and RFC 8414 documents, readable by any origin
 //	  ├─▶ page (page.go)              what a person sees in a browser
@@ -17,12 +22,13 @@
 //	  ▼
 //	gate (gate.go)             bearer token → Verify(token, this resource)  ── 401 / 403 with a challenge (challenge.go)
 //	  ▼
-//	handler                    sees /mcp (and the Route's Entries), a Principal in the context and no Authorization header
+//	handler                    within the person's rate, else 429; sees /mcp (and the Route's Entries), a Principal in the context and no Authorization header
 //
 // A Route with a Resource is gated; a Route without one is public. That one field
 // is the whole access policy, and the zero value of everything else refuses.
 //
 // What this package does not do: it does not know what a token is (Verify tells),
-// what MCP is, or that processes exist. It reads no request body, trusts no
-// forwarded header, and terminates no TLS yet; the listener has the place for it.
+// what MCP is, or that processes exist. It reads no request body, believes no
+// forwarded header but of proxies that it was told of, and has no certificates: the
+// listener is given a tls.Config.
 package router

@@ -21,6 +21,7 @@ type exchange struct {
 	router    *Router
 	rec       AccessRecord // filled on the way; Status 0: nothing written yet
 	idHeader  [1]string
+	client    client
 	principal *Principal // nil until the gate let it through
 	held      Principal  // what principal points to
 	url       url.URL    // the rewritten URL of a prefixed route

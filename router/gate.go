@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 
 	"go.uber.org/zap"
 )
@@ -20,7 +21,44 @@ func newGate(route Route, page []byte, scopes []string) *gate {
 	for path, at := range route.entries() {
 		g.challenges[path] = newChallenges(metadataURL(route.at(at)), scopes)
 	}
+	// The root is the endpoint's other name, for clients that were configured without
+	// a path. A redirect would not do for them: they compare the metadata's resource
+	// with what they were given.
+	g.challenges[""] = newChallenges(metadataURL(route.at("")), scopes)
+	g.challenges["/"] = g.challenges[""]
 	return g
+}
+
+// isPage reports whether a request of the root wants what a person sees. GET is a
+// client's too, and then it wants a stream.
+func isPage(req *http.Request) bool {
+	switch req.Method {
+	case http.MethodHead:
+		return true
+	case http.MethodGet:
+		return !strings.Contains(req.Header.Get("Accept"), "text/event-stream")
+	}
+	return false
+}
+
+// former tells where what was at a path is now.
+func (r *Router) former(g *gate, x *exchange, req *http.Request, path string) error {
+	to, ok := g.route.Former[path]
+	for end := path; !ok && end != ""; {
+		end = end[:strings.LastIndexByte(end, '/')]
+		to, ok = g.route.Former[end+"/"]
+	}
+	switch {
+	case !ok:
+		return refuse(http.StatusNotFound, "there is nothing at this path; the MCP endpoint of "+g.route.Name+" is "+g.route.Resource)
+	case to == "":
+		return refuse(http.StatusGone, "this path was another program's. The MCP endpoint of "+g.route.Name+" is "+g.route.Resource+"; people sign in at "+r.issuer)
+	}
+	if req.URL.RawQuery != "" {
+		to += "?" + req.URL.RawQuery
+	}
+	x.Header().Set("Location", to)
+	return refuse(http.StatusPermanentRedirect, "this has moved")
 }
 
 // admit lets the request through or says why not. The order matters: the origin
@@ -80,7 +118,7 @@ func (r *Router) authenticate(g *gate, ch challenges, x *exchange, req *http.Req
 	req.Header.Del("Authorization")
 	x.held = who
 	x.principal = &x.held
-	return nil
+	return r.admitPerson(x)
 }
 
 func (r *Router) challenge(x *exchange, value []string, status int, message string) error {

@@ -75,6 +75,20 @@ func isPort(s string) bool {
 	return true
 }
 
+// meant reports whether a connection that was opened for name, by SNI, may carry a
+// request for host. It has to be the same host, also where the certificate covers both
+// and HTTP/2 would allow to share the connection (RFC 9113 §9.1.1): with one wildcard
+// that would be all servers, and what stands before us, or was granted to a connection,
+// goes by the name it was opened for. Who shares gets 421 and opens another (RFC 9110
+// §15.5.20), as browsers do by themselves.
+func meant(name, host string) bool {
+	if name == host {
+		return true
+	}
+	name, ok := normalHost(name)
+	return ok && name == host
+}
+
 // isLoopback reports whether a normalised host can only mean this machine.
 // Names below .localhost are left out: resolvers do not agree about them.
 func isLoopback(host string) bool {

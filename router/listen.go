@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"go.uber.org/zap"
 )
@@ -54,18 +56,38 @@ func Listen(o ListenOptions) (*Listener, error) {
 	if o.Handler != nil {
 		l.Handle(o.Handler)
 	}
+	conns := newTally[netip.Addr](o.Config.Limits.Connections, 0)
+	l.front, l.beside = behindDoor(o.Config, l.front, conns), behindDoor(o.Config, l.beside, conns)
 	l.server = &http.Server{
 		Handler:           l,
 		ReadHeaderTimeout: o.Config.HeaderTimeout,
 		IdleTimeout:       o.Config.IdleTimeout,
 		MaxHeaderBytes:    o.Config.MaxHeader,
 		TLSConfig:         o.TLS,
+		HTTP2:             http2Limits(),
 		ErrorLog:          errorLog(o.Logger),
 		ConnState:         l.accepted.note,
 		// OPTIONS * would be answered past the table and the access record.
 		DisableGeneralOptionsHandler: true,
 	}
 	return l, nil
+}
+
+// http2Limits bound what one HTTP/2 connection takes. Of resets (CVE-2023-44487),
+// CONTINUATION frames (CVE-2023-45288) and frames that ask for an answer net/http has
+// its own bounds, which go by these: as many handlers as streams, queued frames and
+// header bytes by MaxHeaderBytes.
+func http2Limits() *http.HTTP2Config {
+	return &http.HTTP2Config{
+		MaxConcurrentStreams:          128,       // a browser needs some six, a busy client some tens
+		MaxReceiveBufferPerConnection: 1 << 20,   // bytes of bodies that nobody has read yet
+		MaxReceiveBufferPerStream:     256 << 10, // a call is read at once
+		MaxDecoderHeaderTableSize:     4 << 10,
+		MaxEncoderHeaderTableSize:     4 << 10,
+		SendPingTimeout:               time.Minute, // finds clients that are gone, also below a silent stream
+		PingTimeout:                   15 * time.Second,
+		WriteByteTimeout:              30 * time.Second, // a client that reads nothing
+	}
 }
 
 // open opens what Config names.

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"net/http"
+	"net/netip"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -16,6 +17,10 @@ import (
 
 // unreadTimeout is how long a refused client may take to send the rest of its body.
 const unreadTimeout = 5 * time.Second
+
+// hsts makes browsers use https for a year (RFC 6797). Names below are left out: not
+// all below a domain need be ours.
+const hsts = "max-age=31536000"
 
 // Options are what a Router is made of. The zero value of each field refuses
 // rather than admits.
@@ -33,6 +38,8 @@ type Options struct {
 	Loopback  bool     // localhost, 127.0.0.1 and [::1] are one origin, routed as "localhost"
 	Origins   []string // globs of web origins that may call, besides our own and loopback ones
 	Port      int      // in https URLs; 0 means 443
+	Proxies   []string // as Config.TrustedProxies
+	Limits    Limits   // as Config.Limits; the zero value is none
 
 	BodyTimeout time.Duration       // for a client to send its body; 0: none
 	Access      func(*AccessRecord) // called once per request, at its end; must not block, nor keep the record
@@ -50,10 +57,14 @@ type Router struct {
 	loopback       bool
 	globs          []string
 	port           int
+	proxies        blocks
+	addresses      *tally[netip.Addr] // nil: no limits
+	people         *tally[string]     // by Principal.ID; nil: no limits
 	bodyTimeout    time.Duration
 	access         func(*AccessRecord)
 	log            *zap.Logger
 
+	hsts  [1]string
 	run   string // part of every request id
 	count atomic.Uint64
 	world atomic.Pointer[world]
@@ -73,9 +84,13 @@ func New(o Options) *Router {
 		verify: o.Verify, issuer: o.Issuer, issuerMetadata: o.IssuerMetadata, scopes: slices.Clone(o.Scopes),
 		anonymous: o.Anonymous, loopback: o.Loopback, port: o.Port, bodyTimeout: o.BodyTimeout, access: o.Access, log: o.Logger,
 	}
+	r.proxies = parseBlocks(o.Proxies)
+	r.addresses = newTally[netip.Addr](o.Limits.Requests, o.Limits.Rate)
+	r.people = newTally[string](0, o.Limits.UserRate)
 	for _, g := range o.Origins {
 		r.globs = append(r.globs, strings.ToLower(g))
 	}
+	r.hsts[0] = hsts
 	if r.log == nil {
 		r.log = zap.NewNop()
 	}
@@ -122,7 +137,8 @@ func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 func (r *Router) answer(serve func(*Router, *exchange, *http.Request) error, w http.ResponseWriter, req *http.Request) {
 	x := &exchange{Context: req.Context(), ResponseWriter: w, router: r}
 	x.rec = AccessRecord{
-		Time: time.Now(), RequestID: r.requestID(), Host: clip(req.Host), Method: req.Method, Path: clip(req.URL.Path), Addr: req.RemoteAddr,
+		Time: time.Now(), RequestID: r.requestID(), Host: clip(req.Host), Method: clip(req.Method), Path: clip(req.URL.Path),
+		Addr: req.RemoteAddr, Trace: traceID(req.Header["Traceparent"]),
 	}
 	x.idHeader[0] = x.rec.RequestID
 	w.Header()["X-Request-Id"] = x.idHeader[:]
@@ -136,7 +152,14 @@ func (r *Router) answer(serve func(*Router, *exchange, *http.Request) error, w h
 		}
 		x.finish()
 	}()
-	if err := serve(r, x, inner); err != nil {
+	err := r.identify(x, inner)
+	if err == nil {
+		err = r.admitAddress(x)
+	}
+	if err == nil {
+		err = serve(r, x, inner)
+	}
+	if err != nil {
 		r.writeError(x, inner, err)
 	}
 	returned = true
@@ -153,6 +176,17 @@ func (r *Router) serve(x *exchange, req *http.Request) error {
 		return errForeignHost()
 	}
 	x.rec.Host = host
+	if req.TLS != nil && !meant(req.TLS.ServerName, host) {
+		return refuse(http.StatusMisdirectedRequest, "this connection was made for another host")
+	}
+	if !r.loopback {
+		switch {
+		case x.client.secure:
+			x.Header()["Strict-Transport-Security"] = r.hsts[:]
+		case x.client.plain:
+			return r.redirect(x, req)
+		}
+	}
 	path := req.URL.Path
 	if strings.Contains(path, wellKnown) {
 		if d := w.documents[host][path]; d != nil {
@@ -176,26 +210,33 @@ func (r *Router) serve(x *exchange, req *http.Request) error {
 // serveGated answers below a server's own prefix: its endpoints and its page.
 func (r *Router) serveGated(g *gate, x *exchange, req *http.Request) error {
 	rest := req.URL.Path[len(g.route.Prefix):]
-	if ch, ok := g.challenges[rest]; ok {
-		answered, err := r.admit(g, ch, x, req)
-		if answered || err != nil {
-			return err
-		}
-		r.pass(&g.route, x, req)
-		return nil
-	}
-	if (rest == "" || rest == "/") && (req.Method == http.MethodGet || req.Method == http.MethodHead) {
+	root := rest == "" || rest == "/"
+	if root && isPage(req) {
 		r.servePage(g, x, req)
 		return nil
 	}
-	return refuse(http.StatusNotFound, "there is nothing at this path; the MCP endpoint of "+g.route.Name+" is "+g.route.Resource)
+	ch, ok := g.challenges[rest]
+	if !ok {
+		return r.former(g, x, req, rest)
+	}
+	answered, err := r.admit(g, ch, x, req)
+	if answered || err != nil {
+		return err
+	}
+	if root {
+		x.url = *req.URL
+		x.url.Path, x.url.RawPath = g.route.Prefix+mcpPath, ""
+		req.URL = &x.url
+	}
+	r.pass(&g.route, x, req)
+	return nil
 }
 
 // pass calls the route's handler with the prefix taken off. RawPath goes too: what
 // was decided on is the decoded path, and nobody behind may decide on another.
 func (r *Router) pass(route *Route, x *exchange, req *http.Request) {
 	if route.Prefix != "" {
-		x.url = *req.URL
+		x.url = *req.URL // may be itself
 		x.url.Path, x.url.RawPath = req.URL.Path[len(route.Prefix):], ""
 		if x.url.Path == "" {
 			x.url.Path = "/"

@@ -28,6 +28,11 @@ type Route struct {
 	// tokens. Each is mapped to the one that its clients are configured with and
 	// so compare the metadata's resource with: {"/sse": "/sse", "/messages": "/sse"}.
 	Entries map[string]string
+
+	// Former are paths of another program's below the prefix, that clients still know
+	// from the time when it was here, with the URLs that they are now; "" where there
+	// is none. A path that ends in a slash stands for all below it.
+	Former map[string]string
 }
 
 // entries are all gated paths below the prefix, as in Entries.
@@ -59,7 +64,7 @@ func NewTable(routes []Route) (*Table, error) {
 			errs = append(errs, fmt.Errorf("cannot route %q at %q: %w", r.Name, r.Host+r.Prefix, err))
 			continue
 		}
-		r.Host, r.Entries = host, maps.Clone(r.Entries)
+		r.Host, r.Entries, r.Former = host, maps.Clone(r.Entries), maps.Clone(r.Former)
 		t.routes[i] = r
 		s := t.hosts[host]
 		if s == nil {

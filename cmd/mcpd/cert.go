@@ -39,8 +39,8 @@ func hostsOf(cfg *Config) []string {
 	if cfg.Auth.Mode != "none" {
 		hosts = append(hosts, issuerLabel+"."+cfg.Domain)
 	}
-	for name := range cfg.Servers {
-		hosts = append(hosts, name+"."+cfg.Domain)
+	for name, s := range cfg.Servers {
+		hosts = append(append(hosts, name+"."+cfg.Domain), s.Hosts...)
 	}
 	return hosts
 }

@@ -59,6 +59,11 @@ type ServerConfig struct {
 	// Allow lists who may use the server, by user name; * stands for any run of characters, as in
 	// "*@corp.example". Default: nobody; in local mode everybody who has signed in.
 	Allow []string `koanf:"allow"`
+
+	// Hosts are further host names of the server, e.g. "search.example.com", whose
+	// /mcp serves it too. Each signs people in on its own; their DNS must lead here,
+	// and a certificate must cover them. Not in [defaults]. Default: none.
+	Hosts []string `koanf:"hosts"`
 }
 
 // LogConfig is the [log] table.

@@ -72,11 +72,39 @@ func (c *checker) server(name string, s ServerConfig) {
 	}
 	c.room(path, s.Config.Validate())
 	c.room(path, s.Bridge.Validate())
+	for i, host := range s.Hosts {
+		if err := c.host(name, i, host); err != nil {
+			c.wrong(path+".hosts."+strconv.Itoa(i), err.Error())
+		}
+	}
 	for i, entry := range s.Allow {
 		if err := checkAllow(entry); err != nil {
 			c.wrong(path+".allow."+strconv.Itoa(i), err.Error())
 		}
 	}
+}
+
+// host checks one of a server's further hosts: a name of nobody else's here.
+func (c *checker) host(server string, index int, host string) error {
+	if c.local() {
+		return errors.New(`needs a domain: with "localhost" everything is on one origin`)
+	}
+	labels := strings.Split(host, ".")
+	if _, notIP := netip.ParseAddr(host); notIP == nil || len(host) > 253 || len(labels) < 2 || !allOf(labels, isHostLabel) {
+		return errors.New(`must be a host name in small letters such as "search.example.com", without scheme, port or final dot`)
+	}
+	below, isBelow := strings.CutSuffix(host, "."+c.Domain)
+	if _, taken := c.Servers[below]; host == c.Domain || isBelow && (taken || below == issuerLabel) {
+		return errors.New("is a name that mcpd has already")
+	}
+	for other, s := range c.Servers {
+		for i, h := range s.Hosts {
+			if h == host && (other < server || other == server && i < index) {
+				return errors.New("is a host of servers." + other + " already")
+			}
+		}
+	}
+	return nil
 }
 
 var errAllowGroup = errors.New("groups are not known yet; name users, as in \"alice\" or \"*@corp.example\"")

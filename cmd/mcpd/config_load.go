@@ -93,10 +93,11 @@ func (o LoadOptions) read() ([]byte, error) {
 	return data, nil
 }
 
-// configSchema is the shape of Config. What runs cannot be inherited: it is what a server is.
+// configSchema is the shape of Config. What runs, and where, cannot be inherited: it is what a server is.
 func configSchema() *schema {
 	s := schemaOf(reflect.TypeFor[Config]())
 	delete(s.fields["defaults"].fields, "command")
+	delete(s.fields["defaults"].fields, "hosts")
 	delete(s.fields["defaults"].fields, "args")
 	return s
 }

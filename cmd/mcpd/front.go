@@ -77,11 +77,25 @@ func newPassword() string {
 	return t[0:4] + "-" + t[4:8] + "-" + t[8:12] + "-" + t[12:16]
 }
 
+// openDoor lets the listener answer, with 421 as long as there are no routes.
+func (d *daemon) openDoor(cfg *Config) (err error) {
+	if !cfg.local() {
+		if d.apex, err = d.newApex(); err != nil {
+			return err
+		}
+	}
+	d.router = d.newRouter(cfg)
+	d.listener.Handle(d.router)
+	d.listener.HandlePlain(d.certs.HTTP01(d.router.ToHTTPS()))
+	return nil
+}
+
 // newRouter builds the front door. Verify is the only way in for a token.
 func (d *daemon) newRouter(cfg *Config) *router.Router {
 	o := router.Options{
 		Issuer: d.urls.issuer(), Scopes: []string{"mcp"}, Anonymous: cfg.Auth.Mode == "none", Origins: cfg.Listen.Origins,
-		Loopback: d.urls.local(), Port: d.urls.port, BodyTimeout: cfg.Listen.BodyTimeout, Logger: d.log.Named("http"), Access: router.LogAccess(d.logs.access),
+		Loopback: d.urls.local(), Port: d.urls.port, Proxies: cfg.Listen.TrustedProxies, Limits: cfg.Listen.Limits,
+		BodyTimeout: cfg.Listen.BodyTimeout, Logger: d.log.Named("http"), Access: router.LogAccess(d.logs.access),
 	}
 	if d.issuer != nil {
 		o.IssuerMetadata = d.issuer.Metadata()

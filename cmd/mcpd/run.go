@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -52,6 +53,7 @@ type daemon struct {
 	listener   *router.Listener
 	issuer     *idp.Issuer // nil when auth.mode = "none"
 	urls       urls
+	apex       http.Handler // nil in local mode, where the issuer has the root
 	router     *router.Router
 	supervisor *supervisor.Supervisor[*bridge.Conn]
 	socket     string
@@ -189,9 +191,9 @@ func (d *daemon) start(ctx context.Context) error {
 	if err := d.openIssuer(ctx, cfg); err != nil {
 		return err
 	}
-	d.router = d.newRouter(cfg)
-	d.listener.Handle(d.router)
-	d.listener.HandlePlain(d.certs.HTTP01(d.router.ToHTTPS()))
+	if err := d.openDoor(cfg); err != nil {
+		return err
+	}
 	if d.supervisor, err = d.newSupervisor(cfg.Log); err != nil {
 		return err
 	}

@@ -63,19 +63,51 @@ func (u urls) issuer() string { return u.origin(u.host(issuerLabel)) }
 // issuerLabel is where the issuer is below a real domain.
 const issuerLabel = "auth"
 
+// hosts are the MCP URLs of a server's further hosts. Each is a resource of its own:
+// a client compares what it was given with the metadata's resource, and a token is
+// good for the host that it was made for and no other.
+func (u urls) hosts(c ServerConfig) []string {
+	all := make([]string, len(c.Hosts))
+	for i, h := range c.Hosts {
+		all[i] = u.origin(h) + "/mcp"
+	}
+	return all
+}
+
 // routes is the routing table of a world.
 func (d *daemon) routes(w *world) []router.Route {
 	var all []router.Route
 	for _, name := range w.names() {
 		t := w.tenants[name]
-		all = append(all, router.Route{
-			Name: name, Host: w.urls.host(name), Prefix: t.prefix, Resource: t.url, Handler: t.bridge, Entries: t.entries(),
-		})
+		first := router.Route{
+			Name: name, Host: w.urls.host(name), Prefix: t.prefix, Resource: t.url, Handler: t.bridge, Entries: t.entries(), Former: d.former(),
+		}
+		all = append(all, first)
+		for i, resource := range w.urls.hosts(t.cfg) {
+			first.Host, first.Resource = t.cfg.Hosts[i], resource
+			all = append(all, first)
+		}
 	}
 	if d.issuer != nil {
 		all = append(all, router.Route{Name: "issuer", Host: w.urls.host(issuerLabel), Handler: d.issuer.Handler()})
 	}
+	if d.apex != nil {
+		all = append(all, router.Route{Name: "apex", Host: w.urls.domain, Handler: d.apex})
+	}
 	return all
+}
+
+// former is where clients of mcp-auth-proxy, which had an issuer at every host, find
+// ours: they keep its metadata, and ask again only once it has failed them.
+func (d *daemon) former() map[string]string {
+	if d.issuer == nil || d.urls.local() {
+		return nil
+	}
+	issuer := d.urls.issuer()
+	return map[string]string{
+		"/.idp/auth": issuer + "/authorize", "/.idp/token": issuer + "/token", "/.idp/register": issuer + "/register",
+		"/.idp/introspect": issuer + "/introspect", "/.idp/": "", "/.auth/": "",
+	}
 }
 
 // entries are the paths of clients of HTTP+SSE, which are configured with the first.

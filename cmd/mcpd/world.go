@@ -126,14 +126,16 @@ func matchAllow(rule, name string) bool {
 }
 
 // resource finds the server that a resource URL (RFC 8707) names, and the URL its tokens are bound to:
-// the MCP URL. The server's base names it too, for clients that go by the root document of RFC 9728,
-// whose resource the base has to be (§3.3).
+// the MCP URL at the same host. The host's base names it too, for clients that go by the root document of
+// RFC 9728, whose resource the base has to be (§3.3).
 // Where clients of HTTP+SSE are served, their URL is a third name.
 func (w *world) resource(resource string) (mcpURL, server string, ok bool) {
 	for name, t := range w.tenants {
-		base := strings.TrimSuffix(t.url, "/mcp")
-		if resource == t.url || resource == base || t.cfg.Bridge.SSE && resource == base+"/sse" {
-			return t.url, name, true
+		for _, u := range append(w.urls.hosts(t.cfg), t.url) {
+			base := strings.TrimSuffix(u, "/mcp")
+			if resource == u || resource == base || t.cfg.Bridge.SSE && resource == base+"/sse" {
+				return u, name, true
+			}
 		}
 	}
 	return "", "", false
