@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"bytes"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,8 +16,9 @@ import (
 type catalogue struct {
 	mu      sync.Mutex
 	shelves map[string]*shelf
-	size    int           // bytes on all shelves
-	tools   atomic.Uint64 // moves whenever a list of tools does
+	size    int                                 // bytes on all shelves
+	tools   atomic.Uint64                       // moves whenever a list of tools does
+	named   atomic.Pointer[map[string]struct{}] // tools of any list so far; replaced whole, under the lock
 }
 
 // shelf are the lists of those who may see them.
@@ -44,6 +46,9 @@ const (
 	maxShelves = 512
 	maxStock   = 64 << 20
 	maxList    = 4 << 20
+
+	maxNamed = 1024 // tools known by name,
+	maxName  = 128  // none longer than the specification recommends, in bytes
 )
 
 // forAll is the shelf of everyone in shared isolation.
@@ -95,9 +100,47 @@ func (t *catalogue) put(name string, l listing, s *stocked, current func() bool)
 	t.size += len(s.items)
 	if l == toolListing && (old == nil || !old.live || !bytes.Equal(old.items, s.items)) {
 		t.tools.Add(1)
+		t.name(s.items)
 	}
 	t.makeRoom(h)
 	return old, true
+}
+
+// Lists reports whether the server has had a tool of this name in any of its lists, in this life of mcpd
+// or, as far as they were read from the disk, in an earlier one. It takes no lock.
+func (s *Server) Lists(tool string) bool {
+	named := s.catalogue.named.Load()
+	if named == nil {
+		return false
+	}
+	_, ok := (*named)[tool]
+	return ok
+}
+
+// name adds the tools of a list to those that are known by name. Under the lock.
+func (t *catalogue) name(items []byte) {
+	var fresh []string
+	old := map[string]struct{}{}
+	if p := t.named.Load(); p != nil {
+		old = *p
+	}
+	for v := range values(items, span{0, len(items)}) {
+		if !v.isObjAt(items) || len(old)+len(fresh) >= maxNamed {
+			continue
+		}
+		name := string(text(memberOf(items, v, "name").of(items)))
+		if _, ok := old[name]; !ok && name != "" && len(name) <= maxName {
+			fresh = append(fresh, name)
+		}
+	}
+	if len(fresh) == 0 {
+		return
+	}
+	all := maps.Clone(old)
+	for _, name := range fresh {
+		all[name] = struct{}{}
+	}
+	t.named.Store(&all)
 }
 
 // drop forgets lists of a shelf, also those that only the disk has. has

@@ -18,6 +18,7 @@ const (
 type envelope struct {
 	kind   kind
 	broken bool // has a line break between tokens
+	failed bool // the result has isError: the tool says that it failed
 	id     span
 	method span
 	params span

@@ -144,6 +144,7 @@ func (x *exchange) finishLegacy(r *Reply) {
 // these revisions do not expect.
 func (x *exchange) legacyResult(r *Reply) {
 	b, e := r.frame.line.b, &r.frame.env
+	x.rec.Failed = e.failed
 	var p pieces
 	p.add(responseHead)
 	p.add(x.id)

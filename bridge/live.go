@@ -125,6 +125,16 @@ func (l *liveSessions) setLevel(id sid, to level) {
 	end(gone)
 }
 
+func (l *liveSessions) count() (n int) {
+	for i := range l {
+		h := &l[i]
+		h.mu.Lock()
+		n += len(h.m)
+		h.mu.Unlock()
+	}
+	return n
+}
+
 func (l *liveSessions) level(id sid) level {
 	h := l.shard(id)
 	h.mu.Lock()

@@ -92,6 +92,13 @@ func (e *envelope) resultMember(s *scanner, b []byte, k span) error {
 		return once(s, &e.rTools)
 	case "nextCursor":
 		return once(s, &e.rCursor)
+	case "isError":
+		p, ok := s.spanned()
+		if !ok {
+			return errSyntax
+		}
+		e.failed = b[p.s] == 't'
+		return nil
 	case "_meta":
 		return e.inside(s, b, &e.rMeta, inResultMeta)
 	}

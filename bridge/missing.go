@@ -24,12 +24,7 @@ func lacking(a asks) *fault {
 // failed reports whether the call came to nothing, in either of the two ways
 // to say so.
 func (r *Reply) failed() bool {
-	if r.frame.env.kind == kindError {
-		return true
-	}
-	b := r.frame.line.b
-	p := memberOf(b, r.frame.env.result, "isError")
-	return p.ok() && string(p.of(b)) == "true"
+	return r.frame.env.kind == kindError || r.frame.env.failed
 }
 
 // visit answers for a legacy server's demand to open addresses first and to

@@ -206,6 +206,7 @@ func (x *exchange) modernResult(r *Reply) {
 		x.wrap(r)
 	}
 	b, e := r.frame.line.b, &r.frame.env
+	x.rec.Failed = e.failed
 	var p pieces
 	p.add(responseHead)
 	p.add(x.id)

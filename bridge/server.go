@@ -65,19 +65,21 @@ type CallRecord struct {
 	Version   string          // protocol version spoken with the client
 	Client    string          // what the client calls itself
 	Principal string
-	Status    int // HTTP
-	Code      int // of a JSON-RPC error, 0 if none
+	Status    int  // HTTP
+	Code      int  // of a JSON-RPC error, 0 if none
+	Failed    bool // the result says that the tool failed (isError)
 	Duration  time.Duration
 }
 
 // Stats are counts since the Server was made.
 type Stats struct {
-	Calls   uint64 // calls written to a worker
-	Noise   uint64 // lines of workers that were no message
-	Streams int    // open now: listens and session streams
-	Workers int    // connections open now
-	Pending int    // calls waiting for a worker's answer now, parked ones included
-	Parked  int    // calls waiting for a modern client to come back with answers
+	Calls    uint64 // calls written to a worker
+	Noise    uint64 // lines of workers that were no message
+	Streams  int    // open now: listens and session streams
+	Sessions int    // with calls, subscriptions or a log level now; any other is nothing but its id
+	Workers  int    // connections open now
+	Pending  int    // calls waiting for a worker's answer now, parked ones included
+	Parked   int    // calls waiting for a modern client to come back with answers
 }
 
 // Server is one MCP server as its HTTP clients see it. It is an http.Handler
@@ -192,7 +194,7 @@ func New(o Options) (*Server, error) {
 
 // Stats returns the counts.
 func (s *Server) Stats() Stats {
-	st := Stats{Calls: s.stats.calls.Load(), Noise: s.stats.noise.Load(), Streams: s.watch.count(), Parked: s.lot.count()}
+	st := Stats{Calls: s.stats.calls.Load(), Noise: s.stats.noise.Load(), Streams: s.watch.count(), Sessions: s.live.count(), Parked: s.lot.count()}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st.Workers = len(s.conns)

@@ -57,6 +57,9 @@ func (s *Server) loadShelf(name string) {
 		}
 		h.lists[l] = &stocked{items: compact(v.Items), program: v.Program, at: v.At}
 		t.size += len(h.lists[l].items)
+		if l == toolListing {
+			t.name(h.lists[l].items)
+		}
 	}
 	t.makeRoom(h)
 }

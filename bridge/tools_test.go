@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -84,4 +85,42 @@ func FuzzTidy(f *testing.F) {
 			t.Fatalf("%q, then %q", first.out, again.out)
 		}
 	})
+}
+
+// TestListsKnowsNames: a tool is known once any list had it, and there is an end to what is remembered.
+func TestListsKnowsNames(t *testing.T) {
+	s := &Server{}
+	yes := func() bool { return true }
+	if s.Lists("a") {
+		t.Error("knows a tool before any list")
+	}
+	s.catalogue.put("", toolListing, &stocked{items: []byte(`[{"name":"a"},{"name":"\u0062"},{"title":"c"},{"name":7},{"name":""},8,{"name":"` + strings.Repeat("x", maxName+1) + `"}]`)}, yes)
+	s.catalogue.put("", promptListing, &stocked{items: []byte(`[{"name":"p"}]`)}, yes)
+	s.catalogue.put("other", toolListing, &stocked{items: []byte(`[{"name":"d"}]`)}, yes)
+	s.catalogue.put("", toolListing, &stocked{items: []byte(`[]`)}, yes)
+	for name, want := range map[string]bool{"a": true, "b": true, "d": true, "c": false, "p": false, "7": false, "": false, strings.Repeat("x", maxName+1): false} {
+		if s.Lists(name) != want {
+			t.Errorf("Lists(%q) = %v", name, !want)
+		}
+	}
+	var many []string
+	for i := range 2 * maxNamed {
+		many = append(many, fmt.Sprintf(`{"name":"t%d"}`, i))
+	}
+	s.catalogue.put("", toolListing, &stocked{items: []byte("[" + strings.Join(many, ",") + "]")}, yes)
+	if n := len(*s.catalogue.named.Load()); n != maxNamed {
+		t.Errorf("%d names are kept, want %d", n, maxNamed)
+	}
+}
+
+func TestScanNotesIsError(t *testing.T) {
+	for result, want := range map[string]bool{
+		`{"isError":true}`: true, `{"content":[],"isError" : true }`: true, `{"isError":false}`: false, `{}`: false, `{"isError":"t"}`: false,
+		`{"structuredContent":{"isError":true}}`: false, `[]`: false,
+	} {
+		var e envelope
+		if err := e.scan([]byte(`{"jsonrpc":"2.0","id":1,"result":` + result + `}`)); err != nil || e.failed != want {
+			t.Errorf("%s: %v, %v", result, e.failed, err)
+		}
+	}
 }
