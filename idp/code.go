@@ -59,6 +59,7 @@ func (s *server) CodeExchange(ctx context.Context, r *op.ClientRequest[oidc.Acce
 	case err != nil:
 		return nil, grantError(err)
 	}
+	i.counts.tokens[byCode].Add(1)
 	i.log.Info("token issued", zap.String("client", code.Family.ClientID), zap.String("server", code.Family.Server), zap.String("user", code.Family.UserID))
 	return s.respond(ctx, r.Client, &granted{family: code.Family, scopes: code.Family.Scopes, nonce: code.Nonce}, accessSecret, refreshSecret, r.Data.Code)
 }

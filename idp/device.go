@@ -144,6 +144,7 @@ func (s *server) DeviceToken(ctx context.Context, r *op.ClientRequest[oidc.Devic
 	case err != nil:
 		return nil, grantError(err)
 	}
+	i.counts.tokens[byDevice].Add(1)
 	i.log.Info("token issued", zap.String("client", d.Family.ClientID), zap.String("server", d.Family.Server), zap.String("user", d.Family.UserID))
 	return s.respond(ctx, r.Client, &granted{family: d.Family, scopes: d.Family.Scopes}, accessSecret, refreshSecret, "")
 }

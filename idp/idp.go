@@ -75,6 +75,7 @@ type Issuer struct {
 	polls    *throttle // of device codes
 	guesses  *throttle // of user codes by address
 
+	counts    counts
 	documents documents
 	keysets   *keysets
 

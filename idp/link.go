@@ -42,11 +42,13 @@ func (i *Issuer) serveUseLink(w http.ResponseWriter, r *http.Request) error {
 	}
 	l, err := i.store.Sessions().TakeLink(r.Context(), DigestOf(r.PostFormValue("link")), i.now())
 	if err != nil {
+		i.counts.signIns[linkUsedUp].Add(1)
 		return linkError(err)
 	}
 	if err := i.startSession(w, r, l.User); err != nil {
 		return err
 	}
+	i.counts.signIns[byLink].Add(1)
 	i.log.Info("signed in", zap.String("user", l.User.Name), zap.String("by", "link"))
 	http.Redirect(w, r, pathAccount, http.StatusSeeOther)
 	return nil

@@ -65,21 +65,25 @@ func (i *Issuer) serveSignIn(w http.ResponseWriter, r *http.Request) error {
 	page.Name = name
 	switch {
 	case errors.Is(err, errBusy):
+		i.counts.signIns[passwordLater].Add(1)
 		page.Problem = "Too many people are signing in at this moment. Try again in a few seconds."
 		return i.pages.login.show(w, http.StatusServiceUnavailable, page)
 	case err != nil:
 		return err
 	case wait > 0:
+		i.counts.signIns[passwordLater].Add(1)
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
 		page.Problem = fmt.Sprintf("There were too many tries. Wait %s, or ask the administrator for a sign-in link.", inWords(wait))
 		return i.pages.login.show(w, http.StatusTooManyRequests, page)
 	case u == nil:
+		i.counts.signIns[passwordWrong].Add(1)
 		page.Problem = "This name and password do not belong together."
 		return i.pages.login.show(w, http.StatusForbidden, page)
 	}
 	if err := i.startSession(w, r, *u); err != nil {
 		return err
 	}
+	i.counts.signIns[byPassword].Add(1)
 	i.log.Info("signed in", zap.String("user", u.Name), zap.String("by", "password"))
 	http.Redirect(w, r, page.after(), http.StatusSeeOther)
 	return nil

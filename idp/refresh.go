@@ -59,6 +59,7 @@ func (s *server) RefreshToken(ctx context.Context, r *op.ClientRequest[oidc.Refr
 	if err != nil {
 		return nil, grantError(err)
 	}
+	i.counts.tokens[byRefresh].Add(1)
 	return s.respond(ctx, r.Client, &granted{family: family, scopes: scopes}, accessSecret, successor, "")
 }
 

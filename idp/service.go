@@ -58,6 +58,7 @@ func (s *server) ClientCredentialsExchange(ctx context.Context, r *op.ClientRequ
 	if err := i.store.Tokens().PutFamily(ctx, f, access); err != nil {
 		return nil, grantError(err)
 	}
+	i.counts.tokens[byService].Add(1)
 	i.log.Info("token issued", zap.String("client", f.ClientID), zap.String("server", f.Server), zap.String("user", u.Name))
 	return s.respond(ctx, r.Client, &granted{family: f, scopes: scopes}, secret, "", "")
 }

@@ -68,6 +68,7 @@ func (i *Issuer) Mint(ctx context.Context, userName, resource string, ttl time.D
 	if err := i.store.Tokens().PutFamily(ctx, f, access); err != nil {
 		return "", fmt.Errorf("cannot keep token: %w", err)
 	}
+	i.counts.tokens[byMint].Add(1)
 	return secret, nil
 }
 

@@ -1,0 +1,58 @@
+package idp
+
+import "sync/atomic"
+
+// Count is how often something has happened since the issuer was made.
+type Count struct {
+	By     string // of a token, the grant it was for; of a sign-in, how the person proved who they are
+	Result string // of a sign-in: ok, refused, throttled
+	N      uint64
+}
+
+// grant is what a token was issued for.
+type grant int
+
+const (
+	byCode grant = iota
+	byRefresh
+	byService
+	byDevice
+	byMint
+	grants
+)
+
+// entry is one way in which a sign-in can end.
+type entry int
+
+const (
+	byPassword entry = iota
+	passwordWrong
+	passwordLater // too many tries, or too many people at once
+	byLink
+	linkUsedUp
+	entries
+)
+
+// counts is part of the issuer. It names nobody.
+type counts struct {
+	tokens  [grants]atomic.Uint64
+	signIns [entries]atomic.Uint64
+}
+
+// Tokens tells how many access tokens were issued, for each grant.
+func (i *Issuer) Tokens() []Count {
+	all := make([]Count, grants)
+	for g, by := range [grants]string{"authorization_code", "refresh_token", "client_credentials", "device_code", "personal"} {
+		all[g] = Count{By: by, N: i.counts.tokens[g].Load()}
+	}
+	return all
+}
+
+// SignIns tells how sign-ins ended.
+func (i *Issuer) SignIns() []Count {
+	all := []Count{{"password", "ok", 0}, {"password", "refused", 0}, {"password", "throttled", 0}, {"link", "ok", 0}, {"link", "refused", 0}}
+	for e := range all {
+		all[e].N = i.counts.signIns[e].Load()
+	}
+	return all
+}
