@@ -30,6 +30,7 @@ func (e *adminError) Error() string { return e.Message }
 // user mcpd runs as, so nothing more is asked; bodies are small and every answer is JSON.
 func (d *daemon) adminHandler() http.Handler {
 	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", d.metricsHandler())
 	for pattern, h := range map[string]func(w http.ResponseWriter, r *http.Request) (any, error){
 		"GET /v1/status":                 d.adminStatus,
 		"POST /v1/reload":                d.adminReload,

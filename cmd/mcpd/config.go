@@ -33,6 +33,9 @@ type Config struct {
 	// Log is what mcpd writes about itself. SIGHUP: no, needs a restart.
 	Log LogConfig `koanf:"log"`
 
+	// Admin is what the operator's programs reach. SIGHUP: no, needs a restart.
+	Admin AdminConfig `koanf:"admin"`
+
 	// Defaults is what every server inherits: all keys of a server but command and args. A key in
 	// the server's own entry wins; the tables env, workers, timeouts and limits are merged key by key.
 	// Default: the servers' own defaults. SIGHUP: yes.
@@ -84,6 +87,14 @@ type LogConfig struct {
 	// "10MiB"; Keep is how many older ones are kept. Default: "10MiB", 5. SIGHUP: no, needs a restart.
 	Size supervisor.Bytes `koanf:"size"`
 	Keep int              `koanf:"keep"`
+}
+
+// AdminConfig is the [admin] table. The socket that the commands use is not in it: it is always there.
+type AdminConfig struct {
+	// Metrics is the address, host:port, where Prometheus gets /metrics by plain HTTP and without
+	// signing in; "localhost" means both loopback addresses. Default: "", no such listener.
+	// SIGHUP: no, needs a restart.
+	Metrics string `koanf:"metrics"`
 }
 
 // DefaultConfig is the lowest layer.

@@ -31,6 +31,9 @@ func (c *checker) all() {
 	c.room("tls", c.TLS.Validate())
 	c.room("auth", c.Auth.Validate())
 	c.log()
+	if problem := checkMetrics(c.Admin.Metrics); problem != "" {
+		c.wrong("admin.metrics", problem)
+	}
 	c.door()
 	for _, name := range slices.Sorted(maps.Keys(c.Servers)) {
 		c.server(name, c.Servers[name])

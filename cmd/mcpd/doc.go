@@ -18,6 +18,7 @@
 //	mcpd keys list|rotate         the issuer's own keys; rotate makes new ones while all goes on
 //	mcpd cert                     the certificates: names, issuer, expiry, next renewal, last error
 //	mcpd trust [--install]        print the internal authority's root, or have this machine trust it
+//	mcpd metrics                  what is counted and measured, in the format of Prometheus
 //	mcpd call SERVER TOOL [JSON]  one tool call through the front door, as a client would
 //	mcpd service print|install|uninstall
 //	                              run by systemd, as a service of a person or of the machine

@@ -95,7 +95,7 @@ func (d *daemon) newRouter(cfg *Config) *router.Router {
 	o := router.Options{
 		Issuer: d.urls.issuer(), Scopes: []string{"mcp"}, Anonymous: cfg.Auth.Mode == "none", Origins: cfg.Listen.Origins,
 		Loopback: d.urls.local(), Port: d.urls.port, Proxies: cfg.Listen.TrustedProxies, Limits: cfg.Listen.Limits,
-		BodyTimeout: cfg.Listen.BodyTimeout, Logger: d.log.Named("http"), Access: router.LogAccess(d.logs.access),
+		BodyTimeout: cfg.Listen.BodyTimeout, Logger: d.log.Named("http"), Access: d.access(router.LogAccess(d.logs.access)),
 	}
 	if d.issuer != nil {
 		o.IssuerMetadata = d.issuer.Metadata()
@@ -122,11 +122,18 @@ func principalID(r *http.Request) string {
 	return p.ID
 }
 
+// access counts each request before it is written down.
+func (d *daemon) access(write func(*router.AccessRecord)) func(*router.AccessRecord) {
+	return func(a *router.AccessRecord) {
+		d.world.Load().answered(a.Server, a.Status)
+		write(a)
+	}
+}
+
 // observe counts a call, and adds what the bridge knows of it to the request's access record.
-func (d *daemon) observe(h *health, c bridge.CallRecord) {
-	switch c.Method {
-	case "tools/call", "prompts/get", "resources/read", "completion/complete": // what a worker has to work for
-		h.record(time.Now(), c.Duration, c.Code != 0)
+func (d *daemon) observe(t *tenant, c bridge.CallRecord) {
+	if ended, ok := callOf(&c); ok {
+		t.health.record(time.Now(), ended, t.bridge.Lists)
 	}
 	status := "ok"
 	if c.Code != 0 {

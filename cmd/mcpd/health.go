@@ -10,9 +10,11 @@ import (
 // health is what clients saw of one server: counts since mcpd started, and how long the calls of the
 // last minutes took. It belongs to that server alone, so no server waits for another's lock.
 type health struct {
+	answers       answers
 	mu            sync.Mutex
 	calls, errors uint64
 	minutes       *[windowMinutes]minute // nil before the first call: a server that nobody calls costs nothing
+	tally         *tally                 // likewise
 }
 
 // windowMinutes is how far back percentiles look, the minute that is still running included.
@@ -45,13 +47,15 @@ func bucketTop(i int) time.Duration {
 	return time.Duration((uint64(i-shift*steps)+1)<<shift-1) * time.Microsecond
 }
 
-// record counts a call that has just ended.
-func (h *health) record(now time.Time, took time.Duration, failed bool) {
+// record counts a call that has just ended. listed tells whether the server has a tool of that name.
+func (h *health) record(now time.Time, c call, listed func(tool string) bool) {
+	failed, took := c.outcome.failed(), c.took
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.minutes == nil {
-		h.minutes = new([windowMinutes]minute)
+		h.minutes, h.tally = new([windowMinutes]minute), &tally{}
 	}
+	h.tally.add(c, listed)
 	number := now.Unix() / 60
 	m := &h.minutes[number%windowMinutes]
 	if m.number != number {

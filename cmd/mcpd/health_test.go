@@ -7,6 +7,16 @@ import (
 	"time"
 )
 
+func listsAll(string) bool { return true }
+
+func callTaking(took time.Duration, failed bool) call {
+	c := call{kind: toolCall, tool: "echo", took: took}
+	if failed {
+		c.outcome = otherwise
+	}
+	return c
+}
+
 func TestBucketsCoverEveryDuration(t *testing.T) {
 	last := -1
 	for us := int64(0); us <= longest; us += 1 + us/50 {
@@ -36,7 +46,7 @@ func TestPercentilesAgainstSorting(t *testing.T) {
 	for range 5000 {
 		d := time.Duration(random.ExpFloat64() * float64(20*time.Millisecond)).Truncate(time.Microsecond)
 		all = append(all, d)
-		h.record(now.Add(time.Duration(random.IntN(9))*time.Minute), d, random.IntN(10) == 0)
+		h.record(now.Add(time.Duration(random.IntN(9))*time.Minute), callTaking(d, random.IntN(10) == 0), listsAll)
 	}
 	slices.Sort(all)
 	w := h.window(now.Add(9 * time.Minute))
@@ -60,15 +70,15 @@ func TestWindowForgets(t *testing.T) {
 	if w := h.window(now); w.Calls != 0 || w.P99 != 0 || w.Seconds != 600 {
 		t.Errorf("unused: %+v", w)
 	}
-	h.record(now, time.Second, true)
-	h.record(now.Add(9*time.Minute), time.Millisecond, false)
+	h.record(now, callTaking(time.Second, true), listsAll)
+	h.record(now.Add(9*time.Minute), callTaking(time.Millisecond, false), listsAll)
 	if w := h.window(now.Add(9 * time.Minute)); w.Calls != 2 || w.Errors != 1 || w.P99 < 1000 {
 		t.Errorf("both: %+v", w)
 	}
 	if w := h.window(now.Add(11 * time.Minute)); w.Calls != 1 || w.Errors != 0 || w.P99 > 2 {
 		t.Errorf("after: %+v", w)
 	}
-	h.record(now.Add(10*time.Minute), time.Millisecond, false) // takes the slot of the first
+	h.record(now.Add(10*time.Minute), callTaking(time.Millisecond, false), listsAll) // takes the slot of the first
 	if w := h.window(now.Add(10 * time.Minute)); w.Calls != 2 {
 		t.Errorf("again: %+v", w)
 	}
@@ -80,8 +90,8 @@ func TestWindowForgets(t *testing.T) {
 func TestRecordDoesNotAllocate(t *testing.T) {
 	var h health
 	now := time.Now()
-	h.record(now, time.Millisecond, false)
-	if n := testing.AllocsPerRun(100, func() { h.record(now, time.Millisecond, false) }); n != 0 {
+	h.record(now, callTaking(time.Millisecond, false), listsAll)
+	if n := testing.AllocsPerRun(100, func() { h.record(now, callTaking(time.Millisecond, false), listsAll) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }

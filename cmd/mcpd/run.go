@@ -57,7 +57,8 @@ type daemon struct {
 	router     *router.Router
 	supervisor *supervisor.Supervisor[*bridge.Conn]
 	socket     string
-	firstUser  *newcomer // set on the first start only
+	metrics    *router.Listener // nil without [admin] metrics
+	firstUser  *newcomer        // set on the first start only
 
 	neighbours bridge.Neighbours
 	world      atomic.Pointer[world]
@@ -107,13 +108,16 @@ func (c *cli) serve(ctx context.Context, flags map[string]any) error {
 	if err := d.start(ctx); err != nil {
 		return errors.Join(err, d.stop(ctx, finish, nil))
 	}
-	failed := make(chan error, 2)
+	failed := make(chan error, 3)
 	d.background.Go(func() { failed <- d.listener.Serve(closing) }) // ends with listener.Shutdown
 	admin, err := d.openAdmin(ctx)
 	if err != nil {
 		return errors.Join(err, d.stop(ctx, finish, nil))
 	}
 	d.background.Go(func() { failed <- admin.serve() }) // ends with admin.close
+	if d.metrics != nil {
+		d.background.Go(func() { failed <- d.metrics.Serve(closing) }) // ends with closing
+	}
 	d.banner(c.stdout)
 	d.manager.Ready(d.summary())
 	d.background.Go(func() { d.manager.Watch(closing, func() { d.supervisor.Snapshot() }) }) // ends with closing
@@ -187,6 +191,9 @@ func (d *daemon) start(ctx context.Context) error {
 	if d.listener, err = router.Listen(router.ListenOptions{Config: cfg.listen(), TLS: d.certs.TLSConfig(), Logger: d.log.Named("http"), Passed: sockets}); err != nil {
 		return err
 	}
+	if d.metrics, err = d.openMetrics(cfg.Admin.Metrics); err != nil {
+		return err
+	}
 	d.urls = newURLs(cfg, d.listener.Addr())
 	if err := d.openIssuer(ctx, cfg); err != nil {
 		return err
@@ -222,6 +229,7 @@ func (d *daemon) stop(ctx context.Context, finish func(), admin *adminServer) er
 	if admin != nil {
 		errs = append(errs, admin.close())
 	}
+	d.stopMetrics(ctx)
 	d.background.Wait()
 	d.certs.Close()
 	if d.issuer != nil {

@@ -36,9 +36,10 @@ type Status struct {
 
 // ListenStatus has the addresses as they really are.
 type ListenStatus struct {
-	HTTPS string `json:"https,omitempty" help:"address, a port 0 replaced by the real one; absent where there is no TLS"`
-	HTTP  string `json:"http,omitempty" help:"the same of the plain listener"`
-	Admin string `json:"admin" help:"path of the socket the commands use"`
+	HTTPS   string `json:"https,omitempty" help:"address, a port 0 replaced by the real one; absent where there is no TLS"`
+	HTTP    string `json:"http,omitempty" help:"the same of the plain listener"`
+	Admin   string `json:"admin" help:"path of the socket the commands use"`
+	Metrics string `json:"metrics,omitempty" help:"address of [admin] metrics; absent where there is none"`
 }
 
 // ReloadStatus tells how the last reload ended.
@@ -144,6 +145,9 @@ func (d *daemon) status() Status {
 		Version: readBuild().Version, PID: pid(), Since: d.started, Config: d.configFile, Domain: w.cfg.Domain, Auth: "none",
 		Listen: d.listening(), LastReload: d.lastReload.Load(), Servers: []ServerStatus{},
 		TLS: w.cfg.TLS.ModeFor(w.cfg.Domain), Certificates: append([]certs.Certificate{}, d.certs.Status()...),
+	}
+	if d.metrics != nil {
+		st.Listen.Metrics = d.metrics.Addr().String()
 	}
 	if d.issuer != nil {
 		st.Issuer, st.Auth = d.urls.issuer(), "oauth"

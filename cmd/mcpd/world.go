@@ -22,6 +22,7 @@ type world struct {
 	cfg     *Config
 	urls    urls // of the start, whatever cfg says now
 	tenants map[string]*tenant
+	answers map[string]*answers // by server; "issuer", and "" for requests that asked for none
 }
 
 // tenant is one server: its configuration, its bridge, and the pool its calls run on.
@@ -73,6 +74,30 @@ type refusal struct {
 func (r refusal) RetryAfter() time.Duration { return r.after }
 
 func (r refusal) Unwrap() error { return r.error }
+
+// counters gives every name that requests are counted under its counts: those it has had, as far as it was there.
+func (w *world) counters(old *world) {
+	w.answers = map[string]*answers{}
+	for _, name := range []string{"", "issuer"} {
+		if old != nil {
+			w.answers[name] = old.answers[name]
+		} else {
+			w.answers[name] = &answers{}
+		}
+	}
+	for name, t := range w.tenants {
+		w.answers[name] = &t.health.answers
+	}
+}
+
+// answered counts a request. A server that is gone by now has no counts any more.
+func (w *world) answered(server string, status int) {
+	a := w.answers[server]
+	if a == nil {
+		a = w.answers[""]
+	}
+	a.add(status)
+}
 
 func (w *world) names() []string {
 	if w == nil {
@@ -195,7 +220,11 @@ func (d *daemon) planFor(cfg *Config) (*plan, error) {
 		}
 	}
 	p.change.processes(supervisor.Diff(before, after))
-	return p, d.bridges(p, old)
+	if err := d.bridges(p, old); err != nil {
+		return nil, err
+	}
+	p.world.counters(old)
+	return p, nil
 }
 
 // specFor is what the supervisor runs for a server. The bridge's settings are part of it: a bridge is
@@ -257,7 +286,7 @@ func (d *daemon) newBridge(t *tenant) error {
 		Name: t.name, Config: t.cfg.Bridge, Workers: t.pool, Principal: principalID, Prefix: t.prefix,
 		Spawn:  func(ctx context.Context) (io.ReadWriteCloser, error) { return d.supervisor.Spawn(ctx, t.spec) },
 		Sealer: d.sealer, Logger: d.log.Named("bridge").With(serverField(t.name)), Version: readBuild().Version,
-		Observe: func(c bridge.CallRecord) { d.observe(t.health, c) }, Memory: d.memory.of(t.name, t.spec.Fingerprint()), Ended: t.ended,
+		Observe: func(c bridge.CallRecord) { d.observe(t, c) }, Memory: d.memory.of(t.name, t.spec.Fingerprint()), Ended: t.ended,
 		Neighbours: &d.neighbours,
 	})
 	return err
