@@ -64,10 +64,10 @@ type Router struct {
 	access         func(*AccessRecord)
 	log            *zap.Logger
 
-	hsts  [1]string
-	run   string // part of every request id
-	count atomic.Uint64
-	world atomic.Pointer[world]
+	hsts, hangUp [1]string // header values that every request may share
+	run          string    // part of every request id
+	count        atomic.Uint64
+	world        atomic.Pointer[world]
 }
 
 // world is a Table with all that follows from it, made once per Swap.
@@ -90,7 +90,7 @@ func New(o Options) *Router {
 	for _, g := range o.Origins {
 		r.globs = append(r.globs, strings.ToLower(g))
 	}
-	r.hsts[0] = hsts
+	r.hsts[0], r.hangUp[0] = hsts, "close"
 	if r.log == nil {
 		r.log = zap.NewNop()
 	}
@@ -142,6 +142,12 @@ func (r *Router) answer(serve func(*Router, *exchange, *http.Request) error, w h
 	}
 	x.idHeader[0] = x.rec.RequestID
 	w.Header()["X-Request-Id"] = x.idHeader[:]
+	if len(req.TransferEncoding) > 0 {
+		// There may have been a Content-Length too, which net/http has taken off. Then
+		// the next request on the connection may be what somebody before us took for
+		// the body of this one, and the connection must end (RFC 9112 §6.1).
+		w.Header()["Connection"] = r.hangUp[:]
+	}
 	inner := req.WithContext(x)
 	returned := false
 	defer func() {
