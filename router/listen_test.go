@@ -195,7 +195,15 @@ func TestErrorLogKeepsNoiseDown(t *testing.T) {
 	to.Print("http: TLS handshake error from 1.2.3.4:5: EOF")
 	to.Print("http: Accept error: too many open files")
 	to.Print("http: panic serving 1.2.3.4:5: oh\ngoroutine 1")
-	want := []string{"debug", "warn", "error"}
+	to.Print("http2: panic serving 1.2.3.4:5: EOF\ngoroutine 1")
+	to.Print("http2: server connection error from 1.2.3.4:5: connection error: PROTOCOL_ERROR")
+	to.Print("http2: server closing client connection: error reading frame")
+	to.Print("timeout waiting for SETTINGS frames from 1.2.3.4:5")
+	to.Print("http: superfluous response.WriteHeader call from x")
+	want := []string{"debug", "warn", "error", "error", "debug", "debug", "debug", "warn"}
+	if logs.Len() != len(want) {
+		t.Fatalf("%d lines of %d", logs.Len(), len(want))
+	}
 	for i, line := range logs.All() {
 		if line.Level.String() != want[i] {
 			t.Errorf("line %d is %s", i, line.Level)

@@ -13,6 +13,10 @@ import (
 // health checks, browsers that hang up. One of them a second tells nobody anything.
 var noise = [...]string{
 	"TLS handshake error",
+	"http2: server", // closing client connection, connection error from, error reading preface
+	"http2: received GOAWAY",
+	"timeout waiting for SETTINGS frames",
+	"timeout waiting for PING response",
 	"connection reset by peer",
 	"broken pipe",
 	"EOF",
@@ -28,7 +32,7 @@ type noiseFilter struct{ log *zap.Logger }
 func (f noiseFilter) Write(p []byte) (int, error) {
 	line := strings.TrimSpace(string(p))
 	switch {
-	case strings.HasPrefix(line, "http: panic serving"):
+	case strings.HasPrefix(line, "http: panic serving"), strings.HasPrefix(line, "http2: panic serving"):
 		f.log.Error("handler panicked in mid-answer", zap.String("stack", line))
 	case isNoise(line):
 		f.log.Debug("http server", zap.String("message", line))

@@ -79,11 +79,15 @@ type LogConfig struct {
 	// terminal, JSON elsewhere. Default: "auto". SIGHUP: no, needs a restart.
 	Format string `koanf:"format"`
 
+	// File is where all of this goes instead of standard error; an absolute path.
+	// Default: "". SIGHUP: no, needs a restart.
+	File string `koanf:"file"`
+
 	// Dir is where each server's standard error goes besides, as NAME.log; an absolute path.
 	// Default: "", only the last lines are kept, in memory. SIGHUP: no, needs a restart.
 	Dir string `koanf:"dir"`
 
-	// Size is when such a file becomes NAME.log.1, and that .2, in bytes or as text such as
+	// Size is when one of these files becomes NAME.log.1, and that .2, in bytes or as text such as
 	// "10MiB"; Keep is how many older ones are kept. Default: "10MiB", 5. SIGHUP: no, needs a restart.
 	Size supervisor.Bytes `koanf:"size"`
 	Keep int              `koanf:"keep"`

@@ -146,8 +146,10 @@ func (c *checker) log() {
 	if formats := []string{"auto", "json", "console"}; !slices.Contains(formats, c.Log.Format) {
 		c.wrong("log.format", `must be "auto", "json" or "console"`)
 	}
-	if c.Log.Dir != "" && !filepath.IsAbs(c.Log.Dir) {
-		c.wrong("log.dir", "must be an absolute path")
+	for key, path := range map[string]string{"log.file": c.Log.File, "log.dir": c.Log.Dir} {
+		if path != "" && !filepath.IsAbs(path) {
+			c.wrong(key, "must be an absolute path")
+		}
 	}
 	if c.Log.Size < 64<<10 {
 		c.wrong("log.size", "must be at least 64KiB")
