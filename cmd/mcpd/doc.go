@@ -1,7 +1,7 @@
 // Mcpd supervises MCP servers that speak stdio and gives each its own address over Streamable HTTP,
 // behind one sign-in.
 //
-//	client ──HTTP──▶ router ──host or prefix──▶ gate (bearer token for exactly this server) ──▶ bridge ──stdio──▶ workers
+//	client ──HTTPS─▶ router ──host or prefix──▶ gate (bearer token for exactly this server) ──▶ bridge ──stdio──▶ workers
 //	                   │                                                                        (one pool per server)
 //	                   └── the issuer's paths ──▶ idp (one OAuth issuer for all)      supervisor owns every process
 //

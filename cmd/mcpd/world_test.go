@@ -1,6 +1,8 @@
 package main
 
 import (
+	"net"
+	"net/netip"
 	"testing"
 
 	"github.com/mcpd/mcpd/idp"
@@ -40,8 +42,10 @@ func TestPolicyDeniesByDefault(t *testing.T) {
 	alice := idp.User{ID: "usr_1", Name: "alice"}
 	w := func(domain string, allow ...string) *world {
 		cfg := &Config{Domain: domain}
-		return &world{cfg: cfg, tenants: map[string]*tenant{"a": {name: "a", cfg: ServerConfig{Allow: allow}}}}
+		return &world{cfg: cfg, urls: urls{domain: domain}, tenants: map[string]*tenant{"a": {name: "a", cfg: ServerConfig{Allow: allow}}}}
 	}
+	moved := w("mcp.example.com")
+	moved.cfg.Domain = "localhost"
 	for _, tt := range []struct {
 		name   string
 		w      *world
@@ -54,9 +58,47 @@ func TestPolicyDeniesByDefault(t *testing.T) {
 		{"local mode and no rule", w("localhost"), "a", true},
 		{"local mode and a rule for another", w("localhost", "bob"), "a", false},
 		{"no such server", w("localhost"), "b", false},
+		{"a reload that says localhost, which takes a restart", moved, "a", false},
 	} {
 		if got := tt.w.allowed(tt.server, alice); got != tt.want {
 			t.Errorf("%s: allowed = %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
+// A further host is a resource of its own: its tokens are bound to it, not to the server's first.
+func TestResourceOfAFurtherHost(t *testing.T) {
+	w := &world{urls: urls{"mcp.example.com", 8443}, tenants: map[string]*tenant{
+		"a": {url: "https://a.mcp.example.com:8443/mcp", cfg: ServerConfig{Hosts: []string{"a.example"}}},
+	}}
+	for raw, want := range map[string]string{
+		"https://a.mcp.example.com:8443/mcp": "https://a.mcp.example.com:8443/mcp",
+		"https://a.example:8443/mcp":         "https://a.example:8443/mcp",
+		"https://a.example:8443":             "https://a.example:8443/mcp",
+		"https://a.example/mcp":              "",
+		"https://b.example:8443/mcp":         "",
+	} {
+		if got, server, ok := w.resource(raw); got != want || ok != (want != "") || ok && server != "a" {
+			t.Errorf("resource(%q) = %q, %q, %v, want %q", raw, got, server, ok, want)
+		}
+	}
+}
+
+func TestURLs(t *testing.T) {
+	for _, tt := range []struct {
+		toml, addr, issuer, server string
+	}{
+		{"", "127.0.0.1:8080", "http://localhost:8080", "http://localhost:8080/a/mcp"},
+		{"", "127.0.0.1:80", "http://localhost", "http://localhost/a/mcp"},
+		{"domain = \"m.example\"\n[tls]\nmode = \"internal\"", "127.0.0.1:443", "https://auth.m.example", "https://a.m.example/mcp"},
+		{"domain = \"m.example\"\n[tls]\nmode = \"internal\"", "127.0.0.1:8443", "https://auth.m.example:8443", "https://a.m.example:8443/mcp"},
+		{"domain = \"m.example\"\n[listen]\npublic_port = 443\n[tls]\nmode = \"internal\"", "127.0.0.1:8443", "https://auth.m.example", "https://a.m.example/mcp"},
+		{"domain = \"m.example\"\n[tls]\nmode = \"off\"", "127.0.0.1:8080", "https://auth.m.example", "https://a.m.example/mcp"},
+		{"domain = \"m.example\"\n[listen]\npublic_port = 8443\n[tls]\nmode = \"off\"", "127.0.0.1:8080", "https://auth.m.example:8443", "https://a.m.example:8443/mcp"},
+	} {
+		u := newURLs(mustLoad(t, tt.toml), net.TCPAddrFromAddrPort(netip.MustParseAddrPort(tt.addr)))
+		if u.issuer() != tt.issuer || u.server("a") != tt.server {
+			t.Errorf("%q at %s: %s and %s", tt.toml, tt.addr, u.issuer(), u.server("a"))
 		}
 	}
 }
