@@ -100,7 +100,7 @@ func (c *Conn) forModern(dst []byte, call *Call, id uint64) []byte {
 	case !call.method.asks:
 		dst = append(dst, "{}"...)
 	default:
-		dst = append(dst, call.Client.asks.capabilities()...)
+		dst = call.Client.appendCaps(dst)
 	}
 	if len(call.Client.Info) > 0 {
 		dst = append(dst, `,"`+metaInfo+`":`...)
@@ -119,6 +119,22 @@ func (c *Conn) forModern(dst []byte, call *Call, id uint64) []byte {
 	if call.State != nil {
 		dst = append(dst, `,"requestState":`...)
 		dst = append(dst, call.State...)
+	}
+	return append(dst, '}')
+}
+
+// appendCaps appends what a session's client said at initialize, in the modern generation's
+// words: what it can be asked under its revision, its extensions and experiments. Tasks are
+// of another design there, and roots announce no changes.
+func (c *Client) appendCaps(dst []byte) []byte {
+	known := c.asks.required()
+	dst = append(dst, known[:len(known)-1]...)
+	for _, name := range []string{"experimental", "extensions"} {
+		if p := memberOf(c.Caps, span{0, len(c.Caps)}, name); p.isObj(c.Caps) {
+			dst = append(comma(dst), `"`+name+`":{`...)
+			dst = members(dst, c.Caps, p, func(key []byte) bool { return string(key) != taskExtension })
+			dst = append(dst, '}')
+		}
 	}
 	return append(dst, '}')
 }
