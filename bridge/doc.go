@@ -50,7 +50,9 @@
 // that is a task alone is one for clients without tasks, too (tasked.go).
 //
 // Servers share the processors: while others have calls too, no more than a few of
-// one server's are worked on at once (lanes.go), so that its flood is its own.
+// one server's are worked on at once (lanes.go), so that its flood is its own. So do
+// the people of a worker that serves everyone (turns.go). What a session subscribed
+// to holds a worker, but not for a session that nobody is at (nap.go).
 //
 // Who owns what: the request's goroutine owns its Call and its response; the
 // reader of a connection owns everything that arrives from that worker and

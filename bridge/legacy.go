@@ -225,6 +225,7 @@ func (x *exchange) subscribe(ctx context.Context) {
 		end(old)
 	}
 	x.s.watch.interested(who.id, uri, true)
+	x.s.napSoon()
 	x.result(nothing)
 }
 
@@ -289,6 +290,7 @@ func (x *exchange) get() {
 	if last := x.r.Header.Get("Last-Event-Id"); last != "" && x.primed() && x.resume(last) {
 		return
 	}
+	x.s.awake(id)
 	s := x.s // the watcher may outlive the exchange
 	w := &watcher{
 		who: x.call.Principal, id: id, lists: listTools | listPrompts | listResources,

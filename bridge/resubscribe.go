@@ -21,7 +21,7 @@ func (l *liveSessions) orphans(c *Conn) (out []orphan) {
 		h.mu.Lock()
 		for id, v := range h.m {
 			for _, s := range v.subs {
-				if s.c == c && s.p.session == (sid{}) {
+				if s.c == c && !s.rest && s.p.session == (sid{}) {
 					out = append(out, orphan{id, s})
 				}
 			}
@@ -47,11 +47,15 @@ func (l *liveSessions) replace(id sid, old, fresh *held) bool {
 // resubscribe moves what sessions subscribed to from a worker that has ended to
 // the next one, behind everybody's back. What may have changed in between is announced.
 func (s *Server) resubscribe(dead *Conn) {
-	all := s.live.orphans(dead)
+	s.again("worker\x00"+string(appendID(nil, dead.serial)), s.live.orphans(dead))
+}
+
+// again subscribes on whatever worker there is now, behind.
+func (s *Server) again(name string, all []orphan) {
 	if len(all) == 0 {
 		return
 	}
-	s.behind.run("subscribe\x00"+string(appendID(nil, dead.serial)), func() {
+	s.behind.run("subscribe\x00"+name, func() {
 		ctx, cancel := context.WithTimeout(s.behind.done, refreshTime)
 		defer cancel()
 		for _, o := range all {

@@ -103,6 +103,7 @@ type Server struct {
 	watch     watch
 	questions questions
 	behind    *behind
+	naps      naps
 	tasks     tasks
 	replays   replays
 	channels  channels
@@ -132,6 +133,7 @@ type Server struct {
 	debounce      time.Duration // questions this close together go to a modern client as one
 	identityAge   time.Duration
 	primeAfter    time.Duration // a silent call of a client that can resume becomes a stream
+	napAfter      time.Duration // subscriptions of a session that nobody is at hold no worker
 }
 
 var errStopping = internal("this server is being stopped or replaced; try again")
@@ -170,6 +172,7 @@ func New(o Options) (*Server, error) {
 		debounce:      25 * time.Millisecond,
 		identityAge:   time.Hour,
 		primeAfter:    2 * time.Second,
+		napAfter:      time.Hour,
 	}
 	s.questions.next = rand.Uint64N(1 << 50)
 	s.unsealed.seed = maphash.MakeSeed()

@@ -25,6 +25,7 @@ type held struct {
 	c    *Conn
 	free func() // of the worker
 	once sync.Once
+	rest bool // released, until its session has a stream again; under the lock of its shard
 }
 
 func (h *held) release() {
