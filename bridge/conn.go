@@ -92,10 +92,10 @@ func (s *Server) Open(ctx context.Context, rwc io.ReadWriteCloser) (*Conn, error
 	}
 	go c.read() // ends at the error of rwc.Read; waited for by Close of the Server
 	if err := c.greet(ctx, modern, p); err != nil {
-		rwc.Close()
-		if dead := c.calls.reason(); dead != nil {
+		if dead := c.calls.reason(); dead != nil { // before the pipes are closed, which is a reason too
 			err = dead
 		}
+		rwc.Close()
 		return nil, err
 	}
 	s.learn(c.ident)
