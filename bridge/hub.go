@@ -238,11 +238,7 @@ func (x *exchange) await(ctx context.Context, fl *flight, call *Call) Reply {
 			fl.cancel(reason)
 			return Reply{gone: true}
 		case <-gone:
-			if x.leaving() {
-				fl.cancel("the client went away")
-				return Reply{gone: true}
-			}
-			// In a session it is not (MCP 2025-11-25, transports); but the slot is freed in the end.
+			// In a session that ends nothing (MCP 2025-11-25, transports); but the slot is freed in the end.
 			gone = nil
 			x.lose()
 			w.timer.Reset(x.s.pause(time.Now(), x.until(limit)))
