@@ -88,6 +88,15 @@ func missing(thing string) string {
 		if _, err := exec.LookPath("go"); err != nil {
 			return "put the go command on PATH"
 		}
+	case "testssl", "slowhttptest":
+		apt := strings.Replace(kind, "testssl", "testssl.sh", 1)
+		if _, err := exec.LookPath(kind); err != nil {
+			return "apt-get install " + apt
+		}
+	case "h2spec":
+		if out, err := exec.Command("go", "tool", "h2spec", "--version").CombinedOutput(); err != nil {
+			return fmt.Sprintf("go mod download: go tool h2spec: %v %s", err, out)
+		}
 	default:
 		return "nobody knows what that is"
 	}
