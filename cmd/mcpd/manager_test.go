@@ -142,7 +142,7 @@ func TestRestartThroughThePassedSocket(t *testing.T) {
 func TestPassedSocketsThatDoNotFit(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ name, socket, listen, want string }{
-		{"another port", "127.0.0.1:0", "localhost:1", "no address in [listen] has its port"},
+		{"another port", "127.0.0.1:0", "localhost:1", "no address in [listen] has its port; where [listen] has changed, `mcpd service install`"},
 		{"wider than loopback", "0.0.0.0:0", "localhost:PORT", "can be reached from other machines"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -189,7 +189,7 @@ func (d *daemon) start(ctx context.Context) error {
 		return err
 	}
 	if d.listener, err = router.Listen(router.ListenOptions{Config: cfg.listen(), TLS: d.certs.TLSConfig(), Logger: d.log.Named("http"), Passed: sockets}); err != nil {
-		return err
+		return portHint(err, len(sockets))
 	}
 	if d.metrics, err = d.openMetrics(cfg.Admin.Metrics); err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -179,4 +180,15 @@ func mayOpen(s systemd.Service) error {
 		}
 	}
 	return nil
+}
+
+// portHint adds what helps where a service cannot have the ports of [listen].
+func portHint(err error, passed int) error {
+	switch {
+	case passed > 0:
+		return fmt.Errorf("%w; where [listen] has changed, `mcpd service install` has systemd open the new ports", err)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%w; systemd can open it for mcpd: `mcpd service install --system`", err)
+	}
+	return err
 }
