@@ -37,6 +37,9 @@ func stateDir(flag string, env environment) (string, error) {
 		return filepath.Abs(flag)
 	case env.Get("STATE_DIRECTORY") != "":
 		first, _, _ := strings.Cut(env.Get("STATE_DIRECTORY"), ":")
+		if real, err := filepath.EvalSymlinks(first); err == nil { // with DynamicUser= it is a link into /var/lib/private
+			first = real
+		}
 		return first, nil
 	case env.Get("XDG_STATE_HOME") != "":
 		return filepath.Abs(filepath.Join(env.Get("XDG_STATE_HOME"), "mcpd"))

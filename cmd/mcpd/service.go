@@ -274,5 +274,11 @@ func (c *cli) purgeState(state string, in systemd.Installer) error {
 	for _, socket := range sockets(state, c.env) {
 		_ = os.Remove(filepath.Dir(socket)) // stays unless it is empty
 	}
+	home := c.env.Get("HOME") // as do .local/state and .local
+	for dir := filepath.Dir(state); home != "" && dir != home && below(dir, home); dir = filepath.Dir(dir) {
+		if os.Remove(dir) != nil {
+			break
+		}
+	}
 	return nil
 }
