@@ -142,3 +142,26 @@ func TestSince(t *testing.T) {
 		t.Errorf("since(never) = %q", got)
 	}
 }
+
+// With DynamicUser= the directory that systemd names is a link, and what is at its end is private enough.
+func TestStateDirOfADynamicUser(t *testing.T) {
+	t.Parallel()
+	lib, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	real, link := filepath.Join(lib, "private", "mcpd"), filepath.Join(lib, "mcpd")
+	if err := os.MkdirAll(real, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join("private", "mcpd"), link); err != nil {
+		t.Fatal(err)
+	}
+	got, err := stateDir("", environment{"STATE_DIRECTORY=" + link})
+	if err != nil || got != real {
+		t.Errorf("%q, %v, want %q", got, err, real)
+	}
+	if err := privateDir(got); err != nil {
+		t.Error(err)
+	}
+}
