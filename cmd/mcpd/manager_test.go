@@ -15,8 +15,8 @@ import (
 // serviceManager is the end of sd_notify(3) that systemd has.
 type serviceManager struct {
 	t    *testing.T
-	conn *net.UnixConn
 	path string
+	said chan string // kept apart from the socket, which holds few messages and then makes mcpd wait
 }
 
 func newServiceManager(t *testing.T) *serviceManager {
@@ -29,32 +29,43 @@ func newServiceManager(t *testing.T) *serviceManager {
 	if err != nil {
 		t.Fatal(err)
 	}
+	m := &serviceManager{t, path, make(chan string, 4096)}
+	go func() { // ends when conn is closed
+		defer close(m.said)
+		buf := make([]byte, 4096)
+		for {
+			n, err := conn.Read(buf)
+			if err != nil {
+				return
+			}
+			m.said <- string(buf[:n])
+		}
+	}()
 	t.Cleanup(func() {
 		_ = conn.Close()
+		for range m.said { // until the reader has ended
+		}
 		_ = os.RemoveAll(dir)
 	})
-	return &serviceManager{t, conn, path}
+	return m
 }
 
 // expect reads messages until one is the wanted one; only those of the watchdog may come before it.
 func (m *serviceManager) expect(want string) {
 	m.t.Helper()
 	whole := regexp.MustCompile("^" + want + "$")
-	if err := m.conn.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
-		m.t.Fatal(err)
-	}
-	buf := make([]byte, 4096)
+	late := time.After(30 * time.Second)
 	for {
-		n, err := m.conn.Read(buf)
-		if err != nil {
-			m.t.Fatalf("waiting for %q: %v", want, err)
-		}
-		got := string(buf[:n])
-		if whole.MatchString(got) {
-			return
-		}
-		if got != "WATCHDOG=1" {
-			m.t.Fatalf("mcpd said %q, want %q", got, want)
+		select {
+		case got := <-m.said:
+			if whole.MatchString(got) {
+				return
+			}
+			if got != "WATCHDOG=1" {
+				m.t.Fatalf("mcpd said %q, want %q", got, want)
+			}
+		case <-late:
+			m.t.Fatalf("mcpd did not say %q", want)
 		}
 	}
 }
