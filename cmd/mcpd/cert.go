@@ -4,7 +4,10 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,16 +21,34 @@ const certsDir = "certs"
 
 // openCerts makes the certificates ready, before the listener that needs them.
 func (d *daemon) openCerts(ctx context.Context, cfg *Config) (err error) {
-	d.certs, err = certs.Open(ctx, certs.Options{
-		Config: cfg.TLS, Dir: filepath.Join(d.state, certsDir), Domain: cfg.Domain, Logger: d.log.Named("tls"),
-		Hosts: func() []string {
-			if w := d.world.Load(); w != nil {
-				return hostsOf(w.cfg)
-			}
-			return hostsOf(cfg)
-		},
-	})
+	o := certsOptions(cfg)
+	o.Dir, o.Logger = filepath.Join(d.state, certsDir), d.log.Named("tls")
+	o.Hosts = func() []string {
+		if w := d.world.Load(); w != nil {
+			return hostsOf(w.cfg)
+		}
+		return hostsOf(cfg)
+	}
+	d.certs, err = certs.Open(ctx, o)
 	return err
+}
+
+func certsOptions(cfg *Config) certs.Options {
+	listen := cfg.listen()
+	return certs.Options{
+		Config: cfg.TLS, Domain: cfg.Domain, HTTPSPort: listenerPort(listen.HTTPS), HTTPPort: listenerPort(listen.HTTP),
+		Hosts: func() []string { return hostsOf(cfg) },
+	}
+}
+
+// listenerPort is 0 where there is no listener.
+func listenerPort(addr string) int {
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return 0
+	}
+	n, _ := strconv.Atoi(port) // 0 where it is none, which the checks have told
+	return n
 }
 
 // hostsOf lists every host that is routed, and so has to have a certificate.
@@ -35,13 +56,14 @@ func hostsOf(cfg *Config) []string {
 	if cfg.local() {
 		return []string{localDomain}
 	}
-	hosts := []string{cfg.Domain}
+	var hosts []string
 	if cfg.Auth.Mode != "none" {
 		hosts = append(hosts, issuerLabel+"."+cfg.Domain)
 	}
 	for name, s := range cfg.Servers {
 		hosts = append(append(hosts, name+"."+cfg.Domain), s.Hosts...)
 	}
+	slices.Sort(hosts)
 	return hosts
 }
 
@@ -119,4 +141,18 @@ func certificatesLine(now time.Time, all []certs.Certificate) string {
 		return b.String()
 	}
 	return fmt.Sprintf("certificates: %d, the next one ends %s\n", len(all), dueText(now, first))
+}
+
+// preflight is `mcpd check --online`: all that the certificates take, tried from here.
+func (c *cli) preflight(ctx context.Context, cfg *Config) error {
+	var failed error
+	certs.Preflight(ctx, certsOptions(cfg), func(step string, err error) {
+		if err != nil {
+			failed = silentError{}
+			fmt.Fprintf(c.stdout, "%s: %v\n", step, err)
+			return
+		}
+		fmt.Fprintf(c.stdout, "%s: fine\n", step)
+	})
+	return failed
 }

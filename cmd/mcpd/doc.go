@@ -9,7 +9,7 @@
 //
 //	mcpd run                      the daemon; SIGHUP reloads, SIGTERM drains and stops
 //	mcpd status [SERVER]          the health table; --json, --watch
-//	mcpd check [--diff]           validate the configuration; show what a reload would do
+//	mcpd check [--diff|--online]  validate the configuration; show what a reload would do; try what certificates take
 //	mcpd reload                   apply the edited configuration, wait, print what changed
 //	mcpd logs SERVER [-f]         what a server's workers wrote to stderr
 //	mcpd restart|stop|start SERVER

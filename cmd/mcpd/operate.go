@@ -43,9 +43,14 @@ func (c *cli) refused(err error, after string) error {
 }
 
 func (c *cli) checkCommand() *cobra.Command {
-	var diff bool
+	var diff, online bool
 	cmd := &cobra.Command{
 		Use: "check", Short: "validate the configuration; with --diff, show what a reload would do", Args: exactly(0),
+		Long: `Validates the configuration. That needs no network and no running mcpd, so that it can be done anywhere.
+
+--online tries what the certificates take as well: it asks the certificate authorities for their directories,
+looks up the hosts, and with a DNS provider writes a TXT record at _acme-challenge, waits until everybody who
+matters sees it, and removes it. No certificate is ordered.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if diff {
 				return c.checkDiff(cmd)
@@ -60,10 +65,15 @@ func (c *cli) checkCommand() *cobra.Command {
 				noun = "server"
 			}
 			fmt.Fprintf(c.stdout, "%s: fine, %d %s\n", file, len(cfg.Servers), noun)
+			if online {
+				return c.preflight(cmd.Context(), cfg)
+			}
 			return nil
 		},
 	}
 	cmd.Flags().BoolVar(&diff, "diff", false, "ask the running daemon what a reload would start, stop, restart and keep")
+	cmd.Flags().BoolVar(&online, "online", false, "try what the certificates take: authorities, DNS provider, hosts")
+	cmd.MarkFlagsMutuallyExclusive("diff", "online")
 	return cmd
 }
 

@@ -27,7 +27,7 @@ type Status struct {
 	Issuer       string              `json:"issuer" help:"URL; empty with auth \"none\""`
 	Auth         string              `json:"auth" help:"oauth or none"`
 	Listen       ListenStatus        `json:"listen"`
-	TLS          string              `json:"tls" help:"where certificates come from: files, internal, or off"`
+	TLS          string              `json:"tls" help:"where certificates come from: acme, files, internal, or off"`
 	Certificates []certs.Certificate `json:"certificates"`
 	LastReload   *ReloadStatus       `json:"last_reload,omitempty" help:"absent before the first"`
 	Servers      []ServerStatus      `json:"servers" help:"by name"`

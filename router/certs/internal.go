@@ -179,7 +179,7 @@ func (in *internal) manage(context.Context) error {
 	defer in.mu.Unlock()
 	old, leaves, failed := *in.leaves.Load(), map[string]*tls.Certificate{}, map[string]string{}
 	sets := [][]string{{in.domain, "*." + in.domain}}
-	if in.domain == "localhost" { // where clients come by address too
+	if in.domain == localDomain { // where clients come by address too
 		sets[0] = append(sets[0], "127.0.0.1", "::1")
 	}
 	for _, h := range in.outside() {

@@ -4,26 +4,38 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/mholt/acmez/v3"
 	"go.uber.org/zap"
 )
 
 // Options are what a Keeper is made of.
 type Options struct {
 	Config Config
-	Dir    string          // where keys and certificates are kept; made where it is not there
-	Domain string          // the apex: certificates cover it and the names one label below
-	Hosts  func() []string // every exact host that is routed now
-	Logger *zap.Logger     // nil: nothing is logged
+	Dir    string // where keys and certificates are kept; made where it is not there
+	Domain string // the apex: certificates cover it and the names one label below
+	// The ports of our listeners, 0 where there is none: a certificate authority that
+	// asks on 443 and 80 has to come out there.
+	HTTPSPort, HTTPPort int
+	Hosts               func() []string // every exact host that is routed now
+	Logger              *zap.Logger     // nil: nothing is logged
+
+	// For tests: how often certificates are looked at, and from which part of their life on they are renewed.
+	every  time.Duration
+	window float64
 }
 
 // Keeper has the certificates. A nil Keeper has none: that is mode "off".
 type Keeper struct {
 	source source
+	ended  sync.Once
 }
 
 // source is one way to come by certificates. All of it may be called at the same time.
@@ -64,6 +76,8 @@ func Open(ctx context.Context, o Options) (*Keeper, error) {
 		return nil, nil
 	case ModeFiles:
 		s, err = openFiles(o)
+	case ModeACME:
+		s, err = openACME(o)
 	case ModeInternal:
 		s, err = openInternal(ctx, o)
 	}
@@ -81,9 +95,13 @@ func (k *Keeper) TLSConfig() *tls.Config {
 	if k == nil {
 		return nil
 	}
+	protos := []string{"h2", "http/1.1"}
+	if _, ok := k.source.(*authority); ok {
+		protos = append(protos, acmez.ACMETLS1Protocol)
+	}
 	return &tls.Config{
 		MinVersion:     tls.VersionTLS12,
-		NextProtos:     []string{"h2", "http/1.1"},
+		NextProtos:     protos,
 		GetCertificate: k.certificate,
 		CipherSuites: []uint16{ // of TLS 1.2; those of 1.3 are all of this kind
 			tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
@@ -107,7 +125,14 @@ func (k *Keeper) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, erro
 
 // HTTP01 answers what a certificate authority asks over plain HTTP before it signs;
 // everything else goes to next.
-func (k *Keeper) HTTP01(next http.Handler) http.Handler { return next }
+func (k *Keeper) HTTP01(next http.Handler) http.Handler {
+	if k != nil {
+		if a, ok := k.source.(*authority); ok {
+			return a.http01(next)
+		}
+	}
+	return next
+}
 
 // Manage makes sure of the certificates of the hosts that are routed now. What takes
 // long goes on behind; Status tells how it went.
@@ -129,7 +154,7 @@ func (k *Keeper) Status() []Certificate {
 // Close ends what goes on behind, and waits for it.
 func (k *Keeper) Close() {
 	if k != nil {
-		k.source.close()
+		k.ended.Do(k.source.close)
 	}
 }
 
@@ -141,6 +166,8 @@ func parent(name string) string {
 	}
 	return "*." + rest
 }
+
+func sortedNames[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
 // normal is a name as certificates have it: small letters, no final dot.
 func normal(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) }

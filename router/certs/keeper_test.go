@@ -23,15 +23,24 @@ import (
 // open opens a Keeper until the test's end.
 func open(t *testing.T, o Options) *Keeper {
 	t.Helper()
-	if o.Config.Internal.Life == 0 {
-		o.Config.Internal = DefaultConfig().Internal
-	}
+	o.Config = filled(o.Config)
 	k, err := Open(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(k.Close)
 	return k
+}
+
+// filled has the defaults where a test says nothing.
+func filled(c Config) Config {
+	if c.Internal.Life == 0 {
+		c.Internal = DefaultConfig().Internal
+	}
+	if c.ACME.DNS.Timeout == 0 {
+		c.ACME = DefaultConfig().ACME
+	}
+	return c
 }
 
 // shake makes one handshake with a Keeper, as a client with conf does, and returns what the client then knows.
@@ -157,7 +166,7 @@ func TestFilesAreReadAgain(t *testing.T) {
 		dir := t.TempDir()
 		p := pairIn(dir, "one")
 		first := writePair(t, p, true, "example.com")
-		k, err := Open(t.Context(), Options{Config: Config{Mode: ModeFiles, Files: []Pair{p}, Internal: DefaultConfig().Internal}, Domain: "example.com"})
+		k, err := Open(t.Context(), Options{Config: filled(Config{Mode: ModeFiles, Files: []Pair{p}}), Domain: "example.com"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -203,7 +212,7 @@ func TestFilesThatCannotBeUsedAreNotBegunWith(t *testing.T) {
 		"no such file":               pairIn(dir, "none"),
 		"private key does not match": {Cert: a.Cert, Key: b.Key},
 	} {
-		_, err := Open(t.Context(), Options{Config: Config{Mode: ModeFiles, Files: []Pair{p}, Internal: DefaultConfig().Internal}})
+		_, err := Open(t.Context(), Options{Config: filled(Config{Mode: ModeFiles, Files: []Pair{p}})})
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
@@ -294,7 +303,7 @@ func TestInternalLeavesAreRenewed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
-		k, err := Open(t.Context(), Options{Config: Config{Mode: ModeInternal, Internal: InternalConfig{Life: 24 * time.Hour}}, Dir: dir, Domain: "mcp.test"})
+		k, err := Open(t.Context(), Options{Config: filled(Config{Mode: ModeInternal, Internal: InternalConfig{Life: 24 * time.Hour}}), Dir: dir, Domain: "mcp.test"})
 		if err != nil {
 			t.Fatal(err)
 		}
