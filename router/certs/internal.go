@@ -116,10 +116,7 @@ func (in *internal) makeRoot(ctx context.Context, storage certmagic.Storage) err
 	if err != nil {
 		return fmt.Errorf("cannot make the internal authority's key: %w", err)
 	}
-	permitted := []string{in.domain}
-	for _, h := range in.outside() {
-		permitted = append(permitted, h)
-	}
+	permitted := append([]string{in.domain}, in.outside()...)
 	now := time.Now()
 	root := &x509.Certificate{
 		Subject:   pkix.Name{CommonName: "mcpd internal authority of " + in.domain + ", " + now.Format(time.DateOnly)},
