@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -93,10 +92,6 @@ func (c *cli) runCommand() *cobra.Command {
 
 // serve runs the daemon until a signal ends it.
 func (c *cli) serve(ctx context.Context, flags map[string]any) error {
-	if c.env.Get("GOGC") == "" && c.env.Get("GOMEMLIMIT") == "" {
-		// A small live heap is collected all the time: with 400 the same calls cost a fraction, for some megabytes.
-		debug.SetGCPercent(400)
-	}
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(signals)
