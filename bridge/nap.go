@@ -19,8 +19,17 @@ type naps struct {
 func (s *Server) napSoon() {
 	s.naps.mu.Lock()
 	defer s.naps.mu.Unlock()
-	if s.naps.timer == nil {
+	if s.naps.timer == nil && !s.stopping.Load() {
 		s.naps.timer = time.AfterFunc(s.napAfter, s.nap)
+	}
+}
+
+// close forgets the look that is due: a timer would keep a server that is gone.
+func (n *naps) close() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.timer != nil {
+		n.timer.Stop()
 	}
 }
 

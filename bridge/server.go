@@ -220,6 +220,7 @@ func (s *Server) Close(ctx context.Context) error {
 		s.tasks.close()
 		s.replays.close()
 		s.lot.close()
+		s.naps.close()
 		s.leave(s.active.Add(1))
 		select {
 		case <-s.idle:
