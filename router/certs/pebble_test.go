@@ -166,7 +166,7 @@ func begin(t *testing.T, o Options) *Keeper {
 // eventually asks cond until it is "", for 30 s.
 func eventually(t *testing.T, cond func() string) {
 	t.Helper()
-	end := time.After(30 * time.Second)
+	end := time.After(60 * time.Second)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -177,7 +177,7 @@ func eventually(t *testing.T, cond func() string) {
 		select {
 		case <-tick.C:
 		case <-end:
-			t.Fatalf("not within 30 s: %s", now)
+			t.Fatalf("not within 60 s: %s", now)
 		}
 	}
 }
