@@ -13,31 +13,60 @@ type dbUsers struct{ *db }
 func nameKey(name string) string { return strings.ToLower(name) }
 
 func (d dbUsers) Create(ctx context.Context, a Account) error {
-	return d.exec(ctx, nil, `INSERT INTO users (id, name, name_key, password, created) VALUES (?, ?, ?, ?, ?)`,
-		a.ID, a.Name, nameKey(a.Name), a.Password, ms(a.Created))
+	return d.exec(ctx, nil, `INSERT INTO users (id, name, name_key, password, provider, subject, groups, seen, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		a.ID, a.Name, nameKey(a.Name), a.Password, a.Provider, a.Subject, strings.Join(a.Groups, "\n"), ms(a.Seen), ms(a.Created))
+}
+
+func (d dbUsers) Update(ctx context.Context, u User) error {
+	return d.exec(ctx, ErrNotFound, `UPDATE users SET name = ?, name_key = ?, groups = ?, seen = ? WHERE id = ?`,
+		u.Name, nameKey(u.Name), strings.Join(u.Groups, "\n"), ms(u.Seen), u.ID)
 }
 
 func (d dbUsers) ByID(ctx context.Context, id string) (Account, error) {
-	return d.one(ctx, `id = ?`, id)
+	return d.one(ctx, `u.id = ?`, id)
 }
 
 func (d dbUsers) ByName(ctx context.Context, name string) (Account, error) {
-	return d.one(ctx, `name_key = ?`, nameKey(name))
+	return d.one(ctx, `u.name_key = ?`, nameKey(name))
 }
 
-func (d dbUsers) one(ctx context.Context, where string, arg any) (Account, error) {
+func (d dbUsers) BySubject(ctx context.Context, provider, subject string) (Account, error) {
+	return d.one(ctx, `u.provider <> '' AND u.provider = ? AND u.subject = ?`, provider, subject)
+}
+
+func (d dbUsers) one(ctx context.Context, where string, args ...any) (Account, error) {
 	var a Account
-	var created int64
-	err := d.read.QueryRowContext(ctx, `SELECT id, name, password, created FROM users WHERE `+where, arg).Scan(&a.ID, &a.Name, &a.Password, &created)
+	scan := userScan{u: &a.User}
+	err := d.read.QueryRowContext(ctx, `SELECT u.password, `+userColumns+` FROM users u WHERE `+where, args...).Scan(append([]any{&a.Password}, scan.targets()...)...)
 	if err != nil {
 		return Account{}, plain(err)
 	}
-	a.Created = at(created)
+	scan.done()
 	return a, nil
 }
 
+const userColumns = `u.id, u.name, u.provider, u.subject, u.groups, u.seen, u.created`
+
+// userScan reads userColumns into a User.
+type userScan struct {
+	u             *User
+	groups        string
+	seen, created int64
+}
+
+func (s *userScan) targets() []any {
+	return []any{&s.u.ID, &s.u.Name, &s.u.Provider, &s.u.Subject, &s.groups, &s.seen, &s.created}
+}
+
+func (s *userScan) done() {
+	s.u.Groups, s.u.Seen, s.u.Created = nil, at(s.seen), at(s.created)
+	if s.groups != "" {
+		s.u.Groups = strings.Split(s.groups, "\n")
+	}
+}
+
 func (d dbUsers) List(ctx context.Context) ([]User, error) {
-	rows, err := d.read.QueryContext(ctx, `SELECT id, name, created FROM users ORDER BY name_key`)
+	rows, err := d.read.QueryContext(ctx, `SELECT `+userColumns+` FROM users u ORDER BY u.name_key`)
 	if err != nil {
 		return nil, err
 	}
@@ -45,11 +74,11 @@ func (d dbUsers) List(ctx context.Context) ([]User, error) {
 	var all []User
 	for rows.Next() {
 		var u User
-		var created int64
-		if err := rows.Scan(&u.ID, &u.Name, &created); err != nil {
+		scan := userScan{u: &u}
+		if err := rows.Scan(scan.targets()...); err != nil {
 			return nil, err
 		}
-		u.Created = at(created)
+		scan.done()
 		all = append(all, u)
 	}
 	return all, rows.Err()
@@ -80,13 +109,15 @@ func (d dbSessions) Put(ctx context.Context, s Session) error {
 
 func (d dbSessions) Get(ctx context.Context, hash Digest, now time.Time) (Session, error) {
 	s := Session{Hash: hash}
-	var authTime, expires, created int64
-	err := d.read.QueryRowContext(ctx, `SELECT s.auth_time, s.expires, u.id, u.name, u.created FROM sessions s JOIN users u ON u.id = s.user_id
-		WHERE s.hash = ? AND s.expires > ?`, hash[:], ms(now)).Scan(&authTime, &expires, &s.User.ID, &s.User.Name, &created)
+	var authTime, expires int64
+	scan := userScan{u: &s.User}
+	err := d.read.QueryRowContext(ctx, `SELECT s.auth_time, s.expires, `+userColumns+` FROM sessions s JOIN users u ON u.id = s.user_id
+		WHERE s.hash = ? AND s.expires > ?`, hash[:], ms(now)).Scan(append([]any{&authTime, &expires}, scan.targets()...)...)
 	if err != nil {
 		return Session{}, plain(err)
 	}
-	s.AuthTime, s.Expires, s.User.Created = at(authTime), at(expires), at(created)
+	scan.done()
+	s.AuthTime, s.Expires = at(authTime), at(expires)
 	return s, nil
 }
 
@@ -121,12 +152,14 @@ type queryer interface {
 
 func linkOn(ctx context.Context, q queryer, hash Digest, now time.Time) (Link, error) {
 	l := Link{Hash: hash}
-	var expires, created int64
-	err := q.QueryRowContext(ctx, `SELECT l.expires, u.id, u.name, u.created FROM links l JOIN users u ON u.id = l.user_id
-		WHERE l.hash = ? AND l.expires > ?`, hash[:], ms(now)).Scan(&expires, &l.User.ID, &l.User.Name, &created)
+	var expires int64
+	scan := userScan{u: &l.User}
+	err := q.QueryRowContext(ctx, `SELECT l.expires, `+userColumns+` FROM links l JOIN users u ON u.id = l.user_id
+		WHERE l.hash = ? AND l.expires > ?`, hash[:], ms(now)).Scan(append([]any{&expires}, scan.targets()...)...)
 	if err != nil {
 		return Link{}, plain(err)
 	}
-	l.Expires, l.User.Created = at(expires), at(created)
+	scan.done()
+	l.Expires = at(expires)
 	return l, nil
 }

@@ -3,6 +3,7 @@ package idp
 import (
 	"context"
 	"database/sql"
+	"slices"
 	"time"
 )
 
@@ -114,15 +115,16 @@ func (d dbTokens) PutAccess(ctx context.Context, a Access) error {
 func (d dbTokens) Access(ctx context.Context, hash Digest) (Holder, error) {
 	h := Holder{Access: Access{Hash: hash}}
 	var scopes string
-	var created, expires, userCreated int64
-	scan := familyScan{f: &h.Family}
+	var created, expires int64
+	scan, user := familyScan{f: &h.Family}, userScan{u: &h.User}
 	err := d.access.QueryRowContext(ctx, hash[:]).
-		Scan(append([]any{&scopes, &created, &expires, &h.User.ID, &h.User.Name, &userCreated, &h.ClientName}, scan.targets()...)...)
+		Scan(slices.Concat([]any{&scopes, &created, &expires, &h.ClientName}, user.targets(), scan.targets())...)
 	if err != nil {
 		return Holder{}, plain(err)
 	}
 	scan.done()
-	h.Scopes, h.Created, h.Access.Expires, h.User.Created, h.Access.Family = words(scopes), at(created), at(expires), at(userCreated), h.Family.ID
+	user.done()
+	h.Scopes, h.Created, h.Access.Expires, h.Access.Family = words(scopes), at(created), at(expires), h.Family.ID
 	return h, nil
 }
 
@@ -154,7 +156,7 @@ func (d dbTokens) Connections(ctx context.Context, userID string, now time.Time)
 	return all, rows.Err()
 }
 
-const selectAccess = `SELECT a.scopes, a.created, a.expires, u.id, u.name, u.created, coalesce(c.name, ''), ` + familyColumns + `
+const selectAccess = `SELECT a.scopes, a.created, a.expires, coalesce(c.name, ''), ` + userColumns + `, ` + familyColumns + `
 	FROM access_tokens a JOIN families f ON f.id = a.family JOIN users u ON u.id = f.user_id LEFT JOIN clients c ON c.id = f.client_id WHERE a.hash = ?`
 
 const familyColumns = `f.id, f.user_id, coalesce(f.client_id, ''), f.server, f.resource, f.scopes, f.label, f.auth_time, f.created, f.expires`

@@ -59,9 +59,13 @@ type Sweep struct {
 // User is a person who can sign in, or a service that cannot. A person's ID has the form
 // usr_…, a service's svc_…, and neither has a colon. A service's name begins with "service:".
 type User struct {
-	ID      string
-	Name    string
-	Created time.Time
+	ID       string
+	Name     string    // of somebody a provider vouches for, the e-mail address
+	Provider string    // the NAME of [auth.providers.NAME] that vouches for them; "" for mcpd's own people
+	Subject  string    // who they are there
+	Groups   []string  // that they were in when the provider was last asked; sorted. Shared: not to be changed
+	Seen     time.Time // when that was
+	Created  time.Time
 }
 
 // Service reports whether a user is no person but a program that acts in its own name.
@@ -74,14 +78,16 @@ type Account struct {
 	Password string
 }
 
-// UserStore keeps people. Names are unique without regard to case.
+// UserStore keeps people. Names are unique without regard to case, and so are the subjects of a provider.
 type UserStore interface {
-	Create(ctx context.Context, a Account) error                      // ErrExists
-	ByID(ctx context.Context, id string) (Account, error)             // ErrNotFound
-	ByName(ctx context.Context, name string) (Account, error)         // ErrNotFound
-	List(ctx context.Context) ([]User, error)                         // by name
-	SetPassword(ctx context.Context, id string, encoded string) error // ends the user's sessions and links; ErrNotFound
-	Delete(ctx context.Context, id string) error                      // with sessions, links, consents, codes and tokens; ErrNotFound
+	Create(ctx context.Context, a Account) error                              // ErrExists
+	ByID(ctx context.Context, id string) (Account, error)                     // ErrNotFound
+	ByName(ctx context.Context, name string) (Account, error)                 // ErrNotFound
+	BySubject(ctx context.Context, provider, subject string) (Account, error) // ErrNotFound
+	List(ctx context.Context) ([]User, error)                                 // by name
+	Update(ctx context.Context, u User) error                                 // Name, Groups and Seen; ErrNotFound, ErrExists
+	SetPassword(ctx context.Context, id string, encoded string) error         // ends the user's sessions and links; ErrNotFound
+	Delete(ctx context.Context, id string) error                              // with sessions, links, consents, codes and tokens; ErrNotFound
 }
 
 // Session is a signed-in browser.

@@ -40,6 +40,58 @@ func users(w *world) {
 	w.want(err, idp.ErrNotFound)
 }
 
+func subjects(w *world) {
+	local := w.user("alice")
+	carol := idp.User{
+		ID: "usr_carol", Name: "carol@corp.example", Provider: "corp", Subject: "17", Groups: []string{"admins", "All People"}, Seen: w.later(time.Second), Created: w.now,
+	}
+	w.no(w.Users().Create(w.Context(), idp.Account{User: carol}))
+	a, err := w.Users().BySubject(w.Context(), "corp", "17")
+	w.no(err)
+	same(w, a, idp.Account{User: carol})
+	for _, other := range [][2]string{{"corp", "18"}, {"other", "17"}, {"", ""}} {
+		_, err := w.Users().BySubject(w.Context(), other[0], other[1])
+		w.want(err, idp.ErrNotFound)
+	}
+	twin := carol
+	twin.ID, twin.Name = "usr_twin", "twin@corp.example"
+	w.want(w.Users().Create(w.Context(), idp.Account{User: twin}), idp.ErrExists)
+	twin.Provider = "other"
+	w.no(w.Users().Create(w.Context(), idp.Account{User: twin}))
+	w.user("bob") // a second one whom no provider knows
+
+	carol.Name, carol.Groups, carol.Seen = "Carol.New@corp.example", nil, w.later(time.Hour)
+	w.no(w.Users().Update(w.Context(), carol))
+	s, l := idp.Session{Hash: idp.DigestOf("s"), User: carol, Expires: w.later(time.Hour)}, idp.Link{Hash: idp.DigestOf("l"), User: carol, Expires: w.later(time.Hour)}
+	w.no(w.Sessions().Put(w.Context(), s))
+	w.no(w.Sessions().PutLink(w.Context(), l))
+	carol.Groups = []string{"one"}
+	w.no(w.Users().Update(w.Context(), carol))
+	code := w.connected(carol, w.client("cli_1"), "c")
+	for who, find := range map[string]func() (idp.User, error){
+		"id": func() (idp.User, error) { a, err := w.Users().ByID(w.Context(), carol.ID); return a.User, err },
+		"name": func() (idp.User, error) {
+			a, err := w.Users().ByName(w.Context(), "carol.new@CORP.example")
+			return a.User, err
+		},
+		"session": func() (idp.User, error) { s, err := w.Sessions().Get(w.Context(), s.Hash, w.now); return s.User, err },
+		"link":    func() (idp.User, error) { l, err := w.Sessions().Link(w.Context(), l.Hash, w.now); return l.User, err },
+		"token": func() (idp.User, error) {
+			h, err := w.Tokens().Access(w.Context(), idp.DigestOf(code.Family.ID[4:]+"at"))
+			return h.User, err
+		},
+	} {
+		u, err := find()
+		if err != nil {
+			w.Fatalf("by %s: %v", who, err)
+		}
+		same(w, u, carol)
+	}
+	carol.Name = local.Name
+	w.want(w.Users().Update(w.Context(), carol), idp.ErrExists)
+	w.want(w.Users().Update(w.Context(), idp.User{ID: "usr_none", Name: "none"}), idp.ErrNotFound)
+}
+
 func sessions(w *world) {
 	alice := w.user("alice")
 	s := idp.Session{Hash: idp.DigestOf("s"), User: alice, AuthTime: w.later(-time.Minute), Expires: w.later(time.Hour)}

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"errors"
+	"reflect"
 	"sync"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ func Run(t *testing.T, open func(t *testing.T) idp.Store) {
 		test func(*world)
 	}{
 		{"Users", users},
+		{"Subjects", subjects},
 		{"Sessions", sessions},
 		{"Links", links},
 		{"Clients", clients},
@@ -64,9 +66,9 @@ func (w *world) want(err, want error) {
 	}
 }
 
-func same[T comparable](w *world, got, want T) {
+func same[T any](w *world, got, want T) {
 	w.Helper()
-	if got != want {
+	if !reflect.DeepEqual(got, want) {
 		w.Fatalf("got %v, want %v", got, want)
 	}
 }
