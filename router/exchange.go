@@ -27,6 +27,9 @@ type exchange struct {
 	url       url.URL    // the rewritten URL of a prefixed route
 	body      io.ReadCloser
 
+	next, previous *exchange // in listed; guarded by its mutex
+	listed         *ring     // nil: not behind the gate
+
 	mu    sync.Mutex // guards rec.Facts and ended: Note may come from any goroutine
 	ended bool
 }

@@ -103,22 +103,36 @@ func (r *Router) authenticate(g *gate, ch challenges, x *exchange, req *http.Req
 	if r.verify == nil {
 		return &Error{Status: http.StatusServiceUnavailable, Message: "tokens cannot be checked", Cause: errors.New("router has no Verify")}
 	}
+	epoch := r.present.epoch.Load()
+	if x.held, err = r.recognise(g, ch, x, req, token); err != nil {
+		return err
+	}
+	req.Header.Del("Authorization")
+	x.principal = &x.held
+	r.present.enter(x)
+	if r.present.epoch.Load() != epoch { // somebody was shown out meanwhile
+		if _, err := r.recognise(g, ch, x, req, token); err != nil {
+			return err
+		}
+	}
+	return r.admitPerson(x)
+}
+
+// recognise finds out who holds the token, or says what to do.
+func (r *Router) recognise(g *gate, ch challenges, x *exchange, req *http.Request, token string) (Principal, error) {
 	who, err := r.verify(req.Context(), token, g.route.Resource)
 	switch {
 	case errors.Is(err, ErrInvalidToken):
 		r.log.Debug("token refused", zap.String("request", x.rec.RequestID), zap.String("server", g.route.Name), zap.Error(err))
-		return r.challenge(x, ch.bad, http.StatusUnauthorized,
+		return who, r.challenge(x, ch.bad, http.StatusUnauthorized,
 			"the token is unknown, expired or revoked, or it was made for another server: sign in again")
 	case errors.Is(err, ErrInsufficientScope), err == nil && !covers(who.Scopes, r.scopes):
-		return r.challenge(x, ch.scope, http.StatusForbidden, "the token does not cover the scope that this server needs")
+		return who, r.challenge(x, ch.scope, http.StatusForbidden, "the token does not cover the scope that this server needs")
 	case err != nil:
 		x.Header().Set("Retry-After", "1")
-		return &Error{Status: http.StatusServiceUnavailable, Message: "the token cannot be checked right now", Cause: err}
+		return who, &Error{Status: http.StatusServiceUnavailable, Message: "the token cannot be checked right now", Cause: err}
 	}
-	req.Header.Del("Authorization")
-	x.held = who
-	x.principal = &x.held
-	return r.admitPerson(x)
+	return who, nil
 }
 
 func (r *Router) challenge(x *exchange, value []string, status int, message string) error {

@@ -8,6 +8,8 @@ type Principal struct {
 	Name   string   // for people and logs
 	Client string   // the program the person signed in with
 	Scopes []string // what the token may be used for
+	Tools  []string // globs of the tools that it may be used for; none: all
+	Grant  string   // what the token was given for: all tokens of one grant end together
 }
 
 // PrincipalOf returns who is calling. ok is false on public routes and where

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"hash/maphash"
 	"net/http"
 	"net/netip"
 	"runtime/debug"
@@ -60,6 +61,7 @@ type Router struct {
 	proxies        blocks
 	addresses      *tally[netip.Addr] // nil: no limits
 	people         *tally[string]     // by Principal.ID; nil: no limits
+	present        present
 	bodyTimeout    time.Duration
 	access         func(*AccessRecord)
 	log            *zap.Logger
@@ -91,6 +93,7 @@ func New(o Options) *Router {
 		r.globs = append(r.globs, strings.ToLower(g))
 	}
 	r.hsts[0], r.hangUp[0] = hsts, "close"
+	r.present.seed = maphash.MakeSeed()
 	if r.log == nil {
 		r.log = zap.NewNop()
 	}
