@@ -51,7 +51,7 @@ func (i *Issuer) serveDisconnect(w http.ResponseWriter, r *http.Request) error {
 	}
 	family := r.PostFormValue("connection")
 	if n := slices.IndexFunc(mine, func(c Connection) bool { return c.ID == family }); n >= 0 {
-		if err := i.endFamily(r.Context(), mine[n].ID); err != nil {
+		if err := i.endFamily(r.Context(), mine[n].Family); err != nil {
 			return err
 		}
 		if err := i.store.Consents().Delete(r.Context(), session.User.ID, mine[n].ClientID, mine[n].Server); err != nil {

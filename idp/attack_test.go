@@ -1,6 +1,7 @@
 package idp_test
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -544,6 +545,58 @@ func TestEnds(t *testing.T) {
 	bob.get(h.url+"/logout").press("signout", nil).wants(303)
 	if g := bob.get(h.url + "/account").wants(303); g.location().Path != "/login" {
 		t.Fatal("signed out and still in")
+	}
+}
+
+// Everything of one person ends, whatever stage it is in; nothing of another, and they may begin anew.
+func TestRevokeEverything(t *testing.T) {
+	var ended []idp.Ended
+	h := newHouse(t, func(o *idp.Options) { o.Ended = func(e idp.Ended) { ended = append(ended, e) } })
+	a := h.registered(loopback)
+	alice, bob := h.signedIn("alice"), h.signedIn("bob")
+	hers := a.redeem(a.code(alice, nil), nil).wants(h, 200, "")
+	his := a.redeem(a.code(bob, nil), nil).wants(h, 200, "")
+	personal, err := h.issuer.Mint(t.Context(), "alice", h.resource("beta"), time.Hour, "a script")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.good(hers.Access, "alpha")
+	h.good(personal, "beta")
+	code := a.code(alice, nil)
+	link, err := h.issuer.SignInLink(t.Context(), "alice", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := h.good(hers.Access, "alpha").UserID
+
+	if _, err := h.issuer.Revoke(t.Context(), "ALICE"); err != nil {
+		t.Fatal(err)
+	}
+	h.bad(hers.Access, "alpha")
+	h.bad(personal, "beta")
+	a.refresh(hers.Refresh, nil).wants(h, 400, "invalid_grant")
+	a.redeem(code, nil).wants(h, 400, "invalid_grant")
+	h.stranger().get(link).wants(410)
+	if g := alice.get(h.url + "/account").wants(303); g.location().Path != "/login" {
+		t.Error("the browser is still signed in")
+	}
+	if len(ended) != 1 || ended[0] != (idp.Ended{UserID: id}) {
+		t.Errorf("told of %v", ended)
+	}
+	h.good(his.Access, "alpha")
+	bob.get(h.url + "/account").wants(200)
+
+	alice.signIn()
+	again := a.redeem(a.code(alice, nil), nil).wants(h, 200, "")
+	grant := h.good(again.Access, "alpha")
+	if status, _, b := h.postForm("/revoke", url.Values{"token": {again.Refresh}, "client_id": {a.id}}, nil); status != 200 {
+		t.Fatalf("%d %s", status, b)
+	}
+	if len(ended) != 2 || ended[1] != (idp.Ended{UserID: id, Grant: grant.ID}) {
+		t.Errorf("told of %v, want the grant %s too", ended, grant.ID)
+	}
+	if _, err := h.issuer.Revoke(t.Context(), "carol"); !errors.Is(err, idp.ErrNotFound) {
+		t.Error(err)
 	}
 }
 

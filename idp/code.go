@@ -67,7 +67,7 @@ func (s *server) CodeExchange(ctx context.Context, r *op.ClientRequest[oidc.Acce
 // replayed ends what a code gave that is presented again: somebody has it who should not (RFC 6749 §4.1.2).
 func (s *server) replayed(ctx context.Context, code Code) error {
 	s.issuer.log.Warn("authorization code used twice; its tokens are revoked", zap.String("client", code.Family.ClientID), zap.String("user", code.Family.UserID))
-	if err := s.issuer.endFamily(ctx, code.Family.ID); err != nil {
+	if err := s.issuer.endFamily(ctx, code.Family); err != nil {
 		return internal(err)
 	}
 	return invalidGrant("the code was used already")

@@ -36,6 +36,10 @@ type Options struct {
 	// refresh and every Verify, so that a changed policy holds at once; it must be fast and safe for concurrent use.
 	Allowed func(server string, u User) bool
 
+	// Ended is told what was revoked, when no token of it is good any more: what goes on with such a token, as streams do, is
+	// to be ended. It is called on the way of the one who revoked, and must not call the issuer. Default: nobody is told.
+	Ended func(Ended)
+
 	// Logger is for what nobody else gets to see: internal errors, and the events of sign-ins. Default: none.
 	Logger *zap.Logger
 
@@ -52,6 +56,12 @@ type Options struct {
 	SweepEvery time.Duration
 }
 
+// Ended is something that was revoked: all of a person, or, where Grant is not "", one authorization of theirs.
+type Ended struct {
+	UserID string
+	Grant  string // as in Grant.ID
+}
+
 // Issuer is the authorization server. It is safe for concurrent use.
 type Issuer struct {
 	issuer   string
@@ -60,6 +70,7 @@ type Issuer struct {
 	store    Store
 	resource func(string) (string, string, bool)
 	allowed  func(string, User) bool
+	ended    func(Ended)
 	log      *zap.Logger
 	clock    func() time.Time
 
@@ -138,7 +149,7 @@ func fromOptions(o Options) (*Issuer, error) {
 		return nil, err
 	}
 	i := &Issuer{
-		issuer: o.Issuer, host: u.Host, config: o.Config, store: o.Store, resource: o.Resource, allowed: o.Allowed,
+		issuer: o.Issuer, host: u.Host, config: o.Config, store: o.Store, resource: o.Resource, allowed: o.Allowed, ended: o.Ended,
 		log: o.Logger, clock: o.Now,
 		hasher: newHasher(max(2, runtime.GOMAXPROCS(0))), cache: newCache(), cookies: newCookieJar(u), keysets: newKeysets(),
 		origins:  http.NewCrossOriginProtection(),
@@ -147,6 +158,9 @@ func fromOptions(o Options) (*Issuer, error) {
 		polls:    newThrottle(pollInterval-time.Second, 1), // a second less: clocks and networks differ
 		guesses:  newThrottle(6*time.Second, 10),
 		comers:   newThrottle(time.Minute/time.Duration(o.Config.Registration.Rate), max(10, o.Config.Registration.Rate)),
+	}
+	if i.ended == nil {
+		i.ended = func(Ended) {}
 	}
 	if i.log == nil {
 		i.log = zap.NewNop()

@@ -10,6 +10,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"go.uber.org/zap"
 )
 
 // CreateUser adds a person. An empty password opens nothing: such a person signs in
@@ -63,17 +65,43 @@ func (i *Issuer) RemoveUser(ctx context.Context, name string) (User, error) {
 	if err := i.store.Users().Delete(ctx, a.ID); err != nil {
 		return User{}, fmt.Errorf("cannot remove user: %w", err)
 	}
-	i.cache.drop(func(h *held) bool { return h.user.ID == a.ID })
+	i.endUser(a.ID)
 	return a.User, nil
 }
 
-// Users lists all people, by name.
-func (i *Issuer) Users(ctx context.Context) ([]User, error) {
+// Revoke ends, at once, every session, sign-in link and token of a person or a service. They may sign in again.
+func (i *Issuer) Revoke(ctx context.Context, name string) (User, error) {
+	a, err := i.account(ctx, name)
+	if err != nil {
+		return User{}, err
+	}
+	if err := i.store.Users().SignOut(ctx, a.ID); err != nil {
+		return User{}, fmt.Errorf("cannot revoke: %w", err)
+	}
+	i.endUser(a.ID)
+	i.log.Info("everything revoked", zap.String("user", a.Name))
+	return a.User, nil
+}
+
+// endUser forgets what is in memory of somebody whose tokens the store has forgotten.
+func (i *Issuer) endUser(id string) {
+	i.cache.drop(func(h *held) bool { return h.user.ID == id })
+	i.ended(Ended{UserID: id})
+}
+
+// Everybody lists people and services, by name.
+func (i *Issuer) Everybody(ctx context.Context) ([]User, error) {
 	users, err := i.store.Users().List(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("cannot list users: %w", err)
 	}
-	return slices.DeleteFunc(users, User.Service), nil
+	return users, nil
+}
+
+// Users lists all people, by name.
+func (i *Issuer) Users(ctx context.Context) ([]User, error) {
+	users, err := i.Everybody(ctx)
+	return slices.DeleteFunc(users, User.Service), err
 }
 
 // SignInLink makes a URL that signs a person in, once, until ttl is over.

@@ -71,7 +71,7 @@ func (s *server) again(ctx context.Context, secret string, token Refresh, family
 		return succeed(secret, token.Salt), i.store.Tokens().PutAccess(ctx, access)
 	}
 	i.log.Warn("refresh token used twice; its family is revoked", zap.String("client", family.ClientID), zap.String("user", family.UserID), zap.String("server", family.Server))
-	if err := i.endFamily(ctx, family.ID); err != nil {
+	if err := i.endFamily(ctx, family); err != nil {
 		return "", err
 	}
 	return "", invalidGrant("the refresh token was used already; the authorization has ended")
@@ -105,8 +105,9 @@ func narrower(asked, authorized []string) ([]string, error) {
 }
 
 // endFamily ends all tokens of one authorization, here and in the store.
-func (i *Issuer) endFamily(ctx context.Context, id string) error {
-	err := i.store.Tokens().DeleteFamily(ctx, id)
-	i.cache.drop(func(h *held) bool { return h.family == id })
+func (i *Issuer) endFamily(ctx context.Context, f Family) error {
+	err := i.store.Tokens().DeleteFamily(ctx, f.ID)
+	i.cache.drop(func(h *held) bool { return h.family == f.ID })
+	i.ended(Ended{UserID: f.UserID, Grant: f.ID})
 	return err
 }

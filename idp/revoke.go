@@ -18,13 +18,14 @@ func (s *server) Revocation(ctx context.Context, r *op.ClientRequest[oidc.Revoca
 	case looksLike(r.Data.Token, prefixRefresh):
 		var f Family
 		if _, f, err = i.store.Tokens().Refresh(ctx, hash); err == nil && f.ClientID == r.Client.GetID() {
-			err = i.endFamily(ctx, f.ID)
+			err = i.endFamily(ctx, f)
 		}
 	case looksLike(r.Data.Token, prefixAccess):
 		var h Holder
 		if h, err = i.store.Tokens().Access(ctx, hash); err == nil && h.Family.ClientID == r.Client.GetID() {
 			err = i.store.Tokens().DeleteAccess(ctx, hash)
 			i.cache.drop(func(e *held) bool { return e.hash == hash })
+			i.ended(Ended{UserID: h.User.ID, Grant: h.Family.ID}) // what goes on with another of its tokens can begin again
 		}
 	}
 	if err != nil && !errors.Is(err, ErrNotFound) {

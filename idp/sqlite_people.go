@@ -96,6 +96,21 @@ func (d dbUsers) SetPassword(ctx context.Context, id, encoded string) error {
 	})
 }
 
+func (d dbUsers) SignOut(ctx context.Context, id string) error {
+	return d.transaction(ctx, func(tx *sql.Tx) error {
+		var n int
+		if err := tx.QueryRowContext(ctx, `SELECT 1 FROM users WHERE id = ?`, id).Scan(&n); err != nil {
+			return plain(err)
+		}
+		for _, table := range []string{"sessions", "links", "codes", "devices", "families"} {
+			if err := execOn(ctx, tx, nil, `DELETE FROM `+table+` WHERE user_id = ?`, id); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 func (d dbUsers) Delete(ctx context.Context, id string) error {
 	return d.exec(ctx, ErrNotFound, `DELETE FROM users WHERE id = ?`, id)
 }

@@ -87,6 +87,7 @@ type UserStore interface {
 	List(ctx context.Context) ([]User, error)                                 // by name
 	Update(ctx context.Context, u User) error                                 // Name, Groups and Seen; ErrNotFound, ErrExists
 	SetPassword(ctx context.Context, id string, encoded string) error         // ends the user's sessions and links; ErrNotFound
+	SignOut(ctx context.Context, id string) error                             // ends sessions, links, codes and tokens, everywhere; ErrNotFound
 	Delete(ctx context.Context, id string) error                              // with sessions, links, consents, codes and tokens; ErrNotFound
 }
 

@@ -9,6 +9,7 @@ import (
 
 // Grant is what an access token stands for. It is shared: Scopes must not be changed.
 type Grant struct {
+	ID         string // of the authorization that it came from: its tokens end together
 	UserID     string
 	UserName   string
 	ClientID   string // "" for a personal token
@@ -104,7 +105,7 @@ func (i *Issuer) load(ctx context.Context, hash Digest) (*held, error) {
 	h := &held{
 		hash: hash, family: t.Family.ID, server: t.Family.Server, resource: t.Family.Resource, user: t.User, expires: t.Access.Expires,
 		grant: Grant{
-			UserID: t.User.ID, UserName: t.User.Name, ClientID: t.Family.ClientID, ClientName: t.ClientName, Scopes: t.Scopes, Expires: t.Access.Expires,
+			ID: t.Family.ID, UserID: t.User.ID, UserName: t.User.Name, ClientID: t.Family.ClientID, ClientName: t.ClientName, Scopes: t.Scopes, Expires: t.Access.Expires,
 		},
 	}
 	if h.grant.ClientID == "" {

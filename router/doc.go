@@ -24,6 +24,9 @@
 //	  ▼
 //	handler                    within the person's rate, else 429; sees /mcp (and the Route's Entries), a Principal in the context and no Authorization header
 //
+// Requests behind the gate can be ended while they are under way (present.go), when
+// what let them in holds no more.
+//
 // A Route with a Resource is gated; a Route without one is public. That one field
 // is the whole access policy, and the zero value of everything else refuses.
 //

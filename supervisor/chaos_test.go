@@ -86,7 +86,7 @@ func chaos(t *testing.T, random *rand.Rand) {
 			apply()
 		case 1:
 			whose := fmt.Sprint("user", chance(6))
-			f.StopKeys(func(k string) bool { return k == whose })
+			f.StopKeys(func(_, k string) bool { return k == whose })
 		case 2:
 			_ = f.Stop(ctx, "a")
 			_ = f.Start(ctx, "a")

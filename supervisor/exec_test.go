@@ -250,7 +250,7 @@ func TestForeignChildrenKeepTheirStatus(t *testing.T) {
 		}
 		_, release := acquire(t, s, "echo", "alice")
 		release()
-		s.StopKeys(func(k string) bool { return k == "alice" }) // makes the sweeper work
+		s.StopKeys(func(_, k string) bool { return k == "alice" }) // makes the sweeper work
 		var exit *exec.ExitError
 		if err := cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != 5 {
 			t.Fatalf("got %v", err)

@@ -449,7 +449,7 @@ func TestStopKeys(t *testing.T) {
 		}
 		other, release := f.acquire("a", "bob")
 		defer release()
-		f.StopKeys(func(k string) bool { return k == "alice" })
+		f.StopKeys(func(_, k string) bool { return k == "alice" })
 		synctest.Wait()
 		for _, c := range conns {
 			if c.child.isAlive() {

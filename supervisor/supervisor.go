@@ -167,11 +167,11 @@ func (s *Supervisor[C]) Stop(ctx context.Context, name string) error {
 	return wrap("stop", name, srv.await(ctx, srv.rein, srv.down))
 }
 
-// StopKeys ends the workers of every key that match says yes to, in every server at once, with the calls on them: the user
-// they belong to is gone. It does not wait for their end. match must not call the supervisor.
-func (s *Supervisor[C]) StopKeys(match func(key string) bool) {
+// StopKeys ends every worker that match says yes to, by the name of its server and its key, with the calls on it: who it
+// belongs to may not use the server any more. It does not wait for their end. match must not call the supervisor.
+func (s *Supervisor[C]) StopKeys(match func(server, key string) bool) {
 	for _, srv := range s.all() {
-		_ = srv.do(func() { srv.expel(match) }) // a server that is gone has no workers
+		_ = srv.do(func() { srv.expel(func(key string) bool { return match(srv.name, key) }) }) // a server that is gone has no workers
 	}
 }
 

@@ -14,7 +14,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/mcpd/mcpd/bridge"
 	"github.com/mcpd/mcpd/supervisor"
 )
 
@@ -42,6 +41,7 @@ func (d *daemon) adminHandler() http.Handler {
 		"DELETE /v1/users/{user}":        d.adminRemoveUser,
 		"PUT /v1/users/{user}/password":  d.adminPassword,
 		"POST /v1/users/{user}/link":     d.adminLink,
+		"POST /v1/users/{user}/revoke":   d.adminRevoke,
 		"GET /v1/keys":                   d.adminKeys,
 		"POST /v1/keys":                  d.adminRotateKeys,
 		"POST /v1/tokens":                d.adminToken,
@@ -278,7 +278,7 @@ func (d *daemon) adminAddUser(_ http.ResponseWriter, r *http.Request) (any, erro
 	return answer, nil
 }
 
-// adminRemoveUser ends everything of that person: tokens and sessions by the issuer, processes by the supervisor, what is remembered by the bridges.
+// adminRemoveUser ends everything of that person too: see ended.
 func (d *daemon) adminRemoveUser(_ http.ResponseWriter, r *http.Request) (any, error) {
 	if err := d.needIssuer(); err != nil {
 		return nil, err
@@ -286,10 +286,6 @@ func (d *daemon) adminRemoveUser(_ http.ResponseWriter, r *http.Request) (any, e
 	u, err := d.issuer.RemoveUser(r.Context(), r.PathValue("user"))
 	if err != nil {
 		return nil, err
-	}
-	d.supervisor.StopKeys(func(key string) bool { return bridge.Owner(key) == u.ID })
-	for _, t := range d.world.Load().tenants {
-		t.bridge.Forget(u.ID)
 	}
 	return userAnswer{Name: u.Name, ID: u.ID, Created: u.Created}, nil
 }

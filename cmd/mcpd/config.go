@@ -59,8 +59,9 @@ type ServerConfig struct {
 	// The protocol: isolation, era, and of limits call, park, body and line.
 	Bridge bridge.Config `koanf:",squash"`
 
-	// Allow lists who may use the server, by user name; * stands for any run of characters, as in
-	// "*@corp.example". Default: nobody; in local mode everybody who has signed in.
+	// Allow lists who may use the server: by user name, "service:NAME", "group:NAME" as their provider says, or
+	// "provider:NAME" of [auth.providers]; * stands for any run of characters, as in "*@corp.example". What is not
+	// allowed any more ends at once. Default: nobody; in local mode everybody who has signed in.
 	Allow []string `koanf:"allow"`
 
 	// Hosts are further host names of the server, e.g. "search.example.com", whose

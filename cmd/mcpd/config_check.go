@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
 
 	"github.com/mcpd/mcpd/router/certs"
 )
@@ -106,21 +105,6 @@ func (c *checker) host(server string, index int, host string) error {
 				return errors.New("is a host of servers." + other + " already")
 			}
 		}
-	}
-	return nil
-}
-
-var errAllowGroup = errors.New("groups are not known yet; name users, as in \"alice\" or \"*@corp.example\"")
-
-// checkAllow wants a user's name, with * for any run of characters.
-func checkAllow(entry string) error {
-	switch {
-	case strings.TrimSpace(entry) == "":
-		return errors.New("is empty; name a user, or \"*\" for everybody who has signed in")
-	case strings.HasPrefix(entry, "group:"):
-		return errAllowGroup
-	case strings.ContainsFunc(entry, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }):
-		return errors.New("has a space in it, which no user name has")
 	}
 	return nil
 }

@@ -14,6 +14,7 @@
 //	mcpd logs SERVER [-f]         what a server's workers wrote to stderr
 //	mcpd restart|stop|start SERVER
 //	mcpd user add|list|remove|passwd|link
+//	mcpd revoke USER              end everything of a person at once: browsers, clients, tokens, workers
 //	mcpd token create             a token for a program, good for one server
 //	mcpd keys list|rotate         the issuer's own keys; rotate makes new ones while all goes on
 //	mcpd cert                     the certificates: names, issuer, expiry, next renewal, last error

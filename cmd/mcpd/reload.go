@@ -71,6 +71,7 @@ func (d *daemon) apply(ctx context.Context, p *plan) error {
 		return err
 	}
 	d.router.Swap(table)
+	d.enforce(ctx)
 	if err := d.certs.Manage(ctx); err != nil {
 		d.log.Error("not every host has a certificate", zap.Error(err)) // the others serve; the status has it too
 	}

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/mcpd/mcpd/bridge"
-	"github.com/mcpd/mcpd/idp"
 	"github.com/mcpd/mcpd/supervisor"
 )
 
@@ -104,50 +103,6 @@ func (w *world) names() []string {
 		return nil
 	}
 	return slices.Sorted(maps.Keys(w.tenants))
-}
-
-// allowed is the policy: deny by default. An empty allow list lets nobody in, but for local mode,
-// where every listener is loopback and whoever signed in is the owner of the machine.
-func (w *world) allowed(server string, u idp.User) bool {
-	t, ok := w.tenants[server]
-	if !ok {
-		return false
-	}
-	if len(t.cfg.Allow) == 0 {
-		return w.urls.local()
-	}
-	return slices.ContainsFunc(t.cfg.Allow, func(rule string) bool { return matchAllow(rule, u.Name) })
-}
-
-const servicePrefix = "service:"
-
-// matchAllow compares one allow entry with a user's name; "*" in the entry stands for any run of
-// characters, so that "*@corp.example" is a whole domain. Names are compared without case. A service is
-// nobody who has signed in: only a rule that speaks of services means it.
-func matchAllow(rule, name string) bool {
-	rule, name = strings.ToLower(rule), strings.ToLower(name)
-	if strings.HasPrefix(name, servicePrefix) && !strings.HasPrefix(rule, servicePrefix) {
-		return false
-	}
-	head, rest, wild := strings.Cut(rule, "*")
-	if !wild {
-		return rule == name
-	}
-	if !strings.HasPrefix(name, head) {
-		return false
-	}
-	name = name[len(head):]
-	for {
-		part, next, more := strings.Cut(rest, "*")
-		if !more {
-			return strings.HasSuffix(name, part)
-		}
-		i := strings.Index(name, part)
-		if i < 0 {
-			return false
-		}
-		name, rest = name[i+len(part):], next
-	}
 }
 
 // resource finds the server that a resource URL (RFC 8707) names, and the URL its tokens are bound to:

@@ -3,6 +3,7 @@ package main
 import (
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/mcpd/mcpd/idp"
@@ -32,8 +33,31 @@ func TestMatchAllow(t *testing.T) {
 		{"service:ci", "service:ci", true},
 		{"*ci", "service:ci", false},
 	} {
-		if got := matchAllow(tt.rule, tt.name); got != tt.want {
+		u := idp.User{ID: "usr_1", Name: tt.name}
+		if strings.HasPrefix(tt.name, servicePrefix) {
+			u.ID = "svc_1"
+		}
+		if got := matchAllow(tt.rule, u); got != tt.want {
 			t.Errorf("matchAllow(%q, %q) = %v, want %v", tt.rule, tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestMatchAllowOfAProvider(t *testing.T) {
+	bob := idp.User{ID: "usr_1", Name: "bob@corp.example", Provider: "corp", Groups: []string{"Research", "all people", "eu/dev"}}
+	for rule, want := range map[string]bool{
+		"group:Research": true, "group:research": false, "group:Res": false, "group:all people": true, "group:eu/*": true, "group:us/*": false,
+		"group:corp": false, "provider:corp": true, "provider:Corp": false, "provider:*": true, "provider:google": false, "corp": false, "*@corp.example": true,
+	} {
+		if got := matchAllow(rule, bob); got != want {
+			t.Errorf("matchAllow(%q) = %v, want %v", rule, got, want)
+		}
+	}
+	own := idp.User{ID: "usr_2", Name: "alice"} // mcpd's own: of no provider and in no group
+	service := idp.User{ID: "svc_1", Name: "service:ci", Provider: "corp", Groups: []string{"Research"}}
+	for _, rule := range []string{"group:*", "provider:*", "group:", "provider:"} {
+		if matchAllow(rule, own) || matchAllow(rule, service) {
+			t.Errorf("%q lets in who has neither", rule)
 		}
 	}
 }

@@ -40,6 +40,39 @@ func users(w *world) {
 	w.want(err, idp.ErrNotFound)
 }
 
+// signOut ends all that hangs on a person but themselves and what they agreed to.
+func signOut(w *world) {
+	alice, bob, client := w.user("alice"), w.user("bob"), w.client("app")
+	for _, u := range []idp.User{alice, bob} {
+		w.no(w.Sessions().Put(w.Context(), idp.Session{Hash: idp.DigestOf("s" + u.Name), User: u, AuthTime: w.now, Expires: w.later(time.Hour)}))
+		w.no(w.Sessions().PutLink(w.Context(), idp.Link{Hash: idp.DigestOf("l" + u.Name), User: u, Expires: w.later(time.Hour)}))
+		w.code(u, client, "c"+u.Name)
+		w.connected(u, client, u.Name)
+		w.no(w.Consents().Put(w.Context(), idp.Consent{UserID: u.ID, ClientID: client.ID, Server: "alpha", Created: w.now}))
+	}
+	w.want(w.Users().SignOut(w.Context(), "usr_nobody"), idp.ErrNotFound)
+	w.no(w.Users().SignOut(w.Context(), alice.ID))
+	left := func(u idp.User, want error) {
+		w.Helper()
+		_, err := w.Sessions().Get(w.Context(), idp.DigestOf("s"+u.Name), w.now)
+		w.want(err, want)
+		_, err = w.Sessions().Link(w.Context(), idp.DigestOf("l"+u.Name), w.now)
+		w.want(err, want)
+		_, err = w.Tokens().Code(w.Context(), idp.DigestOf("c"+u.Name))
+		w.want(err, want)
+		_, err = w.Tokens().Access(w.Context(), idp.DigestOf(u.Name+"at"))
+		w.want(err, want)
+		_, _, err = w.Tokens().Refresh(w.Context(), idp.DigestOf(u.Name+"rt"))
+		w.want(err, want)
+		_, err = w.Consents().Get(w.Context(), u.ID, client.ID, "alpha")
+		w.want(err, nil)
+		_, err = w.Users().ByID(w.Context(), u.ID)
+		w.want(err, nil)
+	}
+	left(alice, idp.ErrNotFound)
+	left(bob, nil)
+}
+
 func subjects(w *world) {
 	local := w.user("alice")
 	carol := idp.User{

@@ -18,6 +18,7 @@ func Run(t *testing.T, open func(t *testing.T) idp.Store) {
 	}{
 		{"Users", users},
 		{"Subjects", subjects},
+		{"SignOut", signOut},
 		{"Sessions", sessions},
 		{"Links", links},
 		{"Clients", clients},
