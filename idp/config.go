@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/mcpd/mcpd/idp/upstream"
 )
 
 // Config is the [auth] section. Nothing in it changes by SIGHUP: a change needs a restart.
@@ -36,6 +38,9 @@ type Config struct {
 
 	// Clients are those that the operator knows, by client_id. Default: none.
 	Clients map[string]ClientConfig `koanf:"clients"`
+
+	// Providers are services that people can sign in with, by a name of yours. Default: none.
+	Providers map[string]upstream.Config `koanf:"providers"`
 
 	// Registration is about clients that register themselves (RFC 7591).
 	Registration RegistrationConfig `koanf:"registration"`
@@ -138,6 +143,9 @@ func (c Config) Validate() error {
 	}
 	for _, id := range slices.Sorted(maps.Keys(c.Clients)) {
 		errs = append(errs, c.Clients[id].validate(id, c.Registration.Schemes)...)
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Providers)) {
+		errs = append(errs, c.Providers[name].Validate("providers", name)...)
 	}
 	if _, err := c.Documents.pinned(c.Registration.Schemes); err != nil {
 		errs = append(errs, err)

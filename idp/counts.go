@@ -5,7 +5,7 @@ import "sync/atomic"
 // Count is how often something has happened since the issuer was made.
 type Count struct {
 	By     string // of a token, the grant it was for; of a sign-in, how the person proved who they are
-	Result string // of a sign-in: ok, refused, throttled
+	Result string // of a sign-in: ok, refused, throttled, unavailable
 	N      uint64
 }
 
@@ -30,6 +30,9 @@ const (
 	passwordLater // too many tries, or too many people at once
 	byLink
 	linkUsedUp
+	byProvider
+	providerRefused
+	providerAway // it does not answer
 	entries
 )
 
@@ -50,7 +53,8 @@ func (i *Issuer) Tokens() []Count {
 
 // SignIns tells how sign-ins ended.
 func (i *Issuer) SignIns() []Count {
-	all := []Count{{"password", "ok", 0}, {"password", "refused", 0}, {"password", "throttled", 0}, {"link", "ok", 0}, {"link", "refused", 0}}
+	all := []Count{{"password", "ok", 0}, {"password", "refused", 0}, {"password", "throttled", 0}, {"link", "ok", 0}, {"link", "refused", 0},
+		{"provider", "ok", 0}, {"provider", "refused", 0}, {"provider", "unavailable", 0}}
 	for e := range all {
 		all[e].N = i.counts.signIns[e].Load()
 	}

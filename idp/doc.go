@@ -13,6 +13,7 @@
 //	              ▼                             right: sealed, bound to this browser's cookie, nothing stored
 //	         GET /authorize/continue  dispatch.go
 //	              ├─ nobody signed in ─────▶ /login    login.go     throttled, constant-time, session rotated
+//	              │                                    provider.go  or: there and back, to a provider, by package upstream
 //	              ├─ not allowed, or asked ▶ /consent  consent.go   names client, destination, server
 //	              └─ signed in, allowed, agreed ──▶ code ──▶ redirect_uri?code&state&iss
 //	client ─ POST /token ──▶ server.go   client authenticated first: by nothing, a secret, or a signature (assertion.go); then

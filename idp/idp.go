@@ -14,6 +14,8 @@ import (
 
 	"github.com/zitadel/oidc/v3/pkg/op"
 	"go.uber.org/zap"
+
+	"github.com/mcpd/mcpd/idp/upstream"
 )
 
 // Options is what an issuer is made of. Issuer, Store, Resource and Allowed are required.
@@ -40,13 +42,16 @@ type Options struct {
 	// to be ended. It is called on the way of the one who revoked, and must not call the issuer. Default: nobody is told.
 	Ended func(Ended)
 
+	// Welcome says whether somebody whom a provider vouches for is to become a user. Default: everybody is.
+	Welcome func(u User) bool
+
 	// Logger is for what nobody else gets to see: internal errors, and the events of sign-ins. Default: none.
 	Logger *zap.Logger
 
 	// Loopback permits an http issuer on this computer, with cookies that need no https.
 	Loopback bool
 
-	// Roots are the authorities that the hosts of client documents must be certified by. Default: the system's.
+	// Roots are the authorities that providers and the hosts of client documents must be certified by. Default: the system's.
 	Roots *x509.CertPool
 
 	// Now is the clock. Default time.Now.
@@ -71,6 +76,7 @@ type Issuer struct {
 	resource func(string) (string, string, bool)
 	allowed  func(string, User) bool
 	ended    func(Ended)
+	welcome  func(User) bool
 	log      *zap.Logger
 	clock    func() time.Time
 
@@ -88,6 +94,7 @@ type Issuer struct {
 
 	counts    counts
 	documents documents
+	providers map[string]*upstream.Provider
 	keysets   *keysets
 
 	server   *server
@@ -149,7 +156,7 @@ func fromOptions(o Options) (*Issuer, error) {
 		return nil, err
 	}
 	i := &Issuer{
-		issuer: o.Issuer, host: u.Host, config: o.Config, store: o.Store, resource: o.Resource, allowed: o.Allowed, ended: o.Ended,
+		issuer: o.Issuer, host: u.Host, config: o.Config, store: o.Store, resource: o.Resource, ended: o.Ended,
 		log: o.Logger, clock: o.Now,
 		hasher: newHasher(max(2, runtime.GOMAXPROCS(0))), cache: newCache(), cookies: newCookieJar(u), keysets: newKeysets(),
 		origins:  http.NewCrossOriginProtection(),
@@ -168,6 +175,11 @@ func fromOptions(o Options) (*Issuer, error) {
 	if i.clock == nil {
 		i.clock = time.Now
 	}
+	if i.welcome = o.Welcome; i.welcome == nil {
+		i.welcome = func(User) bool { return true }
+	}
+	i.providers = i.newProviders(o)
+	i.allowed = func(server string, u User) bool { return i.vouched(u) && o.Allowed(server, u) }
 	i.documents, err = newDocuments(o.Config, o.Roots, i.now)
 	return i, err
 }

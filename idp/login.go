@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 
@@ -19,9 +20,11 @@ type loginPage struct {
 	Problem string
 	Client  string // who asks for the sign-in; "" when the person came by themselves
 	Server  string
-	Device  bool   // who signs in goes on to connect a device,
-	Code    string // which shows this code, if it is known already
-	done    bool   // nobody needs to sign in
+	Choices []choice // other ways in
+	Device  bool     // who signs in goes on to connect a device,
+	Code    string   // which shows this code, if it is known already
+	done    bool     // nobody needs to sign in
+	fresh   bool     // somebody is signed in, and must show again who they are
 }
 
 // after is where a sign-in leads: back to what a client or a device began, or to the person's own page.
@@ -33,6 +36,17 @@ func (p *loginPage) after() string {
 		return deviceURL(p.Code)
 	}
 	return pathAccount
+}
+
+// query is what brings the page back.
+func (p *loginPage) query() url.Values {
+	switch {
+	case p.Req != "":
+		return url.Values{"req": {p.Req}}
+	case p.Device:
+		return url.Values{"device": {p.Code}}
+	}
+	return url.Values{}
 }
 
 // serveLogin shows the sign-in form.
@@ -127,6 +141,7 @@ func (i *Issuer) loginPage(w http.ResponseWriter, r *http.Request) (loginPage, *
 		session = f.session
 		page.Req, page.Name, page.Client, page.Server = f.sealed, clip(f.req.Login, 200), f.client.Name, f.req.Server
 		page.leaves, page.done = true, f.next() != stepSignIn
+		page.fresh = !page.done && session != nil
 	} else {
 		var err error
 		if session, err = i.session(r); err != nil {
@@ -135,6 +150,7 @@ func (i *Issuer) loginPage(w http.ResponseWriter, r *http.Request) (loginPage, *
 		page.done = session != nil
 		page.Device, page.Code = i.config.Device && r.Form.Has("device"), cleanUserCode(r.FormValue("device"))
 	}
+	page.Choices = i.choices(&page)
 	page.CSRF = i.formToken(i.cookies.ensureBrowser(w, r), session)
 	return page, session, nil
 }

@@ -134,11 +134,14 @@ func (i *Issuer) account(ctx context.Context, name string) (Account, error) {
 	return a, nil
 }
 
-// person is an account that somebody can sign in to.
+// person is an account that somebody can sign in to by what mcpd itself has of them.
 func (i *Issuer) person(ctx context.Context, name string) (Account, error) {
 	a, err := i.account(ctx, name)
 	if err == nil && a.Service() {
 		return a, fmt.Errorf("%q is a service: nobody signs in as it", name)
+	}
+	if err == nil && a.Provider != "" {
+		return a, fmt.Errorf("%q signs in with the provider %q, and not by password or link", name, a.Provider)
 	}
 	return a, err
 }

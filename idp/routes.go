@@ -27,6 +27,8 @@ const (
 
 	pathUserinfo = "/userinfo"
 	pathLogin    = "/login"
+	pathWith     = "/login/with/" // and the name of a provider: to there
+	pathFrom     = "/login/from/" // and back
 	pathLink     = "/signin"
 	pathConsent  = "/consent"
 	pathAccount  = "/account"
@@ -82,6 +84,8 @@ func (i *Issuer) table() []route {
 		{pathAuthorize, arrival, form(i.serveAuthorize, i.serveAuthorize)},
 		{pathContinue, browser, get(i.serveContinue)},
 		{pathLogin, browser, form(i.serveLogin, i.serveSignIn)},
+		{pathWith + "{provider}", browser, get(i.serveWith)},
+		{pathFrom + "{provider}", browser, get(i.serveFrom)},
 		{pathLink, browser, form(i.serveLink, i.serveUseLink)},
 		{pathConsent, browser, form(i.serveConsent, i.serveDecision)},
 		{pathAccount, browser, get(i.serveAccount)},

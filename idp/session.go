@@ -61,7 +61,7 @@ func (j cookieJar) ensureBrowser(w http.ResponseWriter, r *http.Request) string 
 	return value
 }
 
-// session finds out who is at the browser; nil is nobody.
+// session finds out who is at the browser; nil is nobody, or somebody whose provider must be asked again.
 func (i *Issuer) session(r *http.Request) (*Session, error) {
 	secret, ok := i.cookies.read(r, i.cookies.sessionName)
 	if !ok {
@@ -73,6 +73,9 @@ func (i *Issuer) session(r *http.Request) (*Session, error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	if !i.vouched(s.User) {
+		return nil, nil
 	}
 	return &s, nil
 }

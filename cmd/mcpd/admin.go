@@ -14,6 +14,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/mcpd/mcpd/idp"
 	"github.com/mcpd/mcpd/supervisor"
 )
 
@@ -235,6 +236,13 @@ type userAnswer struct {
 	ID      string    `json:"id"`
 	Created time.Time `json:"created"`
 	Link    string    `json:"link,omitempty"` // one-time sign-in link, only where it was asked for
+
+	Provider string   `json:"provider,omitempty"` // who vouches for them, and
+	Groups   []string `json:"groups,omitempty"`   // what groups it named last
+}
+
+func answerOf(u idp.User) userAnswer {
+	return userAnswer{Name: u.Name, ID: u.ID, Created: u.Created, Provider: u.Provider, Groups: u.Groups}
 }
 
 // needIssuer refuses the calls on people and tokens while auth.mode = "none", where there are none.
@@ -255,7 +263,7 @@ func (d *daemon) adminUsers(_ http.ResponseWriter, r *http.Request) (any, error)
 	}
 	all := []userAnswer{}
 	for _, u := range users {
-		all = append(all, userAnswer{Name: u.Name, ID: u.ID, Created: u.Created})
+		all = append(all, answerOf(u))
 	}
 	return all, nil
 }
@@ -269,7 +277,7 @@ func (d *daemon) adminAddUser(_ http.ResponseWriter, r *http.Request) (any, erro
 	if err != nil {
 		return nil, err
 	}
-	answer := userAnswer{Name: u.Name, ID: u.ID, Created: u.Created}
+	answer := answerOf(u)
 	if req.Password == "" {
 		if answer.Link, err = d.issuer.SignInLink(r.Context(), u.Name, signInLinkTTL); err != nil {
 			return nil, err
@@ -287,7 +295,7 @@ func (d *daemon) adminRemoveUser(_ http.ResponseWriter, r *http.Request) (any, e
 	if err != nil {
 		return nil, err
 	}
-	return userAnswer{Name: u.Name, ID: u.ID, Created: u.Created}, nil
+	return answerOf(u), nil
 }
 
 func (d *daemon) adminPassword(_ http.ResponseWriter, r *http.Request) (any, error) {

@@ -41,6 +41,7 @@ func (d *daemon) openIssuer(ctx context.Context, cfg *Config) error {
 		Resource: func(resource string) (string, string, bool) { return d.world.Load().resource(resource) },
 		Allowed:  func(server string, u idp.User) bool { return d.world.Load().allowed(server, u) },
 		Ended:    d.ended,
+		Welcome:  func(u idp.User) bool { return d.world.Load().welcome(u) },
 	})
 	if err != nil {
 		return errors.Join(err, store.Close())

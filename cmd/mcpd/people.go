@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -82,9 +83,9 @@ func (c *cli) userListCommand() *cobra.Command {
 				return printJSON(c.stdout, users)
 			}
 			w := tabwriter.NewWriter(c.stdout, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "NAME\tID\tADDED")
+			fmt.Fprintln(w, "NAME\tID\tSIGNS IN WITH\tGROUPS\tADDED")
 			for _, u := range users {
-				fmt.Fprintf(w, "%s\t%s\t%s\n", u.Name, u.ID, u.Created.Local().Format("2006-01-02 15:04"))
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", u.Name, u.ID, cmp.Or(u.Provider, "mcpd"), cmp.Or(strings.Join(u.Groups, ","), "-"), u.Created.Local().Format("2006-01-02 15:04"))
 			}
 			return w.Flush()
 		},

@@ -38,6 +38,11 @@ func (w *world) allowed(server string, u idp.User) bool {
 	return slices.ContainsFunc(t.cfg.Allow, func(rule string) bool { return matchAllow(rule, u) })
 }
 
+// welcome reports whether somebody may use anything at all. Others do not become users by signing in elsewhere.
+func (w *world) welcome(u idp.User) bool {
+	return slices.ContainsFunc(w.names(), func(server string) bool { return w.allowed(server, u) })
+}
+
 // matchAllow tells whether one allow entry means a user. Names are compared without case; groups and
 // providers as they are written, for two groups may differ in nothing else. A service is nobody who has
 // signed in: only a rule that speaks of services means it.

@@ -1,0 +1,188 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/zitadel/oidc/v3/pkg/client/rp"
+	httphelper "github.com/zitadel/oidc/v3/pkg/http"
+	"github.com/zitadel/oidc/v3/pkg/oidc"
+	"golang.org/x/oauth2"
+)
+
+// openID is a provider that speaks OpenID Connect.
+type openID struct {
+	config   Config
+	redirect string
+	client   *http.Client
+
+	mu     sync.Mutex
+	party  rp.RelyingParty // nil until the provider was found
+	names  bool            // it names itself in every answer (RFC 9207)
+	looked time.Time       // when it was looked for last
+	err    error           // and why it was not found
+}
+
+const (
+	rediscover = 24 * time.Hour  // what a provider says of itself is asked for anew after,
+	retry      = 3 * time.Second // and after a failure
+)
+
+// signatures that an ID token may have: public keys only, else who knows the client secret could write one.
+var signatures = strings.Fields("RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512 EdDSA")
+
+type nonceKey struct{}
+
+// discover finds the provider, when it is needed. One that cannot be found is not looked for again at once, and one
+// that was found before is used on.
+func (o *openID) discover(ctx context.Context) (rp.RelyingParty, bool, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	age := time.Since(o.looked)
+	if o.party != nil && (age < rediscover || o.err != nil && age < time.Minute) || o.party == nil && o.err != nil && age < retry {
+		if o.party != nil {
+			return o.party, o.names, nil
+		}
+		return nil, false, o.err
+	}
+	// Others wait for this: it does not end because the one who came first went away.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.client.Timeout)
+	defer cancel()
+	party, names, err := o.find(ctx)
+	o.looked, o.err = time.Now(), err
+	if err == nil {
+		o.party, o.names = party, names
+	}
+	if o.party != nil {
+		return o.party, o.names, nil
+	}
+	return nil, false, err
+}
+
+func (o *openID) find(ctx context.Context) (rp.RelyingParty, bool, error) {
+	c := o.config
+	scopes := append([]string{oidc.ScopeOpenID, oidc.ScopeEmail}, c.Scopes...)
+	party, err := rp.NewRelyingPartyOIDC(ctx, c.URL, c.ClientID, c.ClientSecret, o.redirect, scopes,
+		rp.WithHTTPClient(o.client),
+		rp.WithVerifierOpts(
+			rp.WithNonce(func(ctx context.Context) string { nonce, _ := ctx.Value(nonceKey{}).(string); return nonce }),
+			rp.WithSupportedSigningAlgorithms(signatures...), rp.WithIssuedAtOffset(30*time.Second),
+		))
+	if err != nil {
+		return nil, false, fmt.Errorf("cannot discover %s: %w", c.URL, err)
+	}
+	for _, endpoint := range []string{party.OAuthConfig().Endpoint.AuthURL, party.OAuthConfig().Endpoint.TokenURL} {
+		if err := checkURL(strings.SplitN(endpoint, "?", 2)[0]); err != nil {
+			return nil, false, fmt.Errorf("cannot use %s: its endpoint %w", c.URL, err)
+		}
+	}
+	// The library knows nothing of this one field.
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.URL+oidc.DiscoveryEndpoint, nil)
+	if err != nil {
+		return nil, false, err
+	}
+	var metadata struct {
+		Names bool `json:"authorization_response_iss_parameter_supported"`
+	}
+	if err := httphelper.HttpRequest(o.client, r, &metadata); err != nil {
+		return nil, false, fmt.Errorf("cannot discover %s: %w", c.URL, err)
+	}
+	return party, metadata.Names, nil
+}
+
+func (o *openID) start(ctx context.Context, a Attempt) (string, error) {
+	party, _, err := o.discover(ctx)
+	if err != nil {
+		return "", err
+	}
+	options := []rp.AuthURLOpt{rp.WithCodeChallenge(oidc.NewSHACodeChallenge(a.Verifier)), rp.AuthURLOpt(rp.WithURLParam("nonce", a.Nonce))}
+	switch {
+	case a.Fresh:
+		options = append(options, rp.WithPrompt(oidc.PromptLogin))
+	case o.config.Type == typeGoogle: // people have several accounts there
+		options = append(options, rp.WithPrompt(oidc.PromptSelectAccount))
+	}
+	return rp.AuthURL(a.State, party, options...), nil
+}
+
+func (o *openID) finish(ctx context.Context, a Attempt, code, iss string) (Identity, error) {
+	party, names, err := o.discover(ctx)
+	if err != nil {
+		return Identity{}, err
+	}
+	if iss != o.config.URL && (iss != "" || names) { // RFC 9207 §2.4
+		return Identity{}, &Refused{Text: "The answer came from somebody else.", cause: fmt.Errorf("iss is %q", iss)}
+	}
+	ctx = context.WithValue(ctx, nonceKey{}, a.Nonce)
+	tokens, err := rp.CodeExchange[*oidc.IDTokenClaims](ctx, code, party, rp.WithCodeVerifier(a.Verifier))
+	if err != nil {
+		return Identity{}, refusal(err)
+	}
+	id := tokens.IDTokenClaims
+	email, checked, claims := id.Email, bool(id.EmailVerified), id.Claims
+	if _, ok := claims[o.config.Groups]; (email == "" || !ok && o.config.Groups != noGroups) && party.UserinfoEndpoint() != "" {
+		info, err := rp.Userinfo[*oidc.UserInfo](ctx, tokens.AccessToken, tokens.Type(), id.Subject, party)
+		if err != nil {
+			return Identity{}, refusal(err)
+		}
+		if email == "" {
+			email, checked = info.Email, bool(info.EmailVerified)
+		}
+		if !ok {
+			claims = info.Claims
+		}
+	}
+	if email != "" && !checked {
+		return Identity{}, &Refused{Text: "It has not checked that your e-mail address is yours."}
+	}
+	if err := o.google(email, id.Claims); err != nil {
+		return Identity{}, err
+	}
+	return Identity{Subject: id.Subject, Email: email, Groups: o.groups(claims)}, nil
+}
+
+// refusal tells an answer that is no good from a provider that could not be asked.
+func refusal(err error) error {
+	var answer *oauth2.RetrieveError
+	var web interface{ Timeout() bool } // of net/http and net
+	if !errors.As(err, &answer) && errors.As(err, &web) || errors.As(err, &answer) && answer.Response.StatusCode >= 500 {
+		return err
+	}
+	return &Refused{Text: "Its answer was not valid.", cause: err}
+}
+
+// google wants an address for which Google is the authority: its own, or of a Workspace. Others were checked
+// once, when the account was made, and may belong to somebody else by now.
+func (o *openID) google(email string, claims map[string]any) error {
+	if o.config.Type != typeGoogle || email == "" {
+		return nil
+	}
+	_, domain, _ := strings.Cut(strings.ToLower(email), "@")
+	if hd, _ := claims["hd"].(string); hd == "" && domain != "gmail.com" && domain != "googlemail.com" {
+		return &Refused{Text: "Your address " + email + " is not Google's to vouch for: use an account of Gmail or of a Google Workspace."}
+	}
+	return nil
+}
+
+// groups reads the claim: a list of text, or one text.
+func (o *openID) groups(claims map[string]any) (groups []string) {
+	if o.config.Groups == noGroups {
+		return nil
+	}
+	switch v := claims[o.config.Groups].(type) {
+	case string:
+		return []string{v}
+	case []any:
+		for _, g := range v {
+			if s, ok := g.(string); ok {
+				groups = append(groups, s)
+			}
+		}
+	}
+	return groups
+}
