@@ -75,6 +75,7 @@ func (d *db) Clients() ClientStore   { return dbClients{d} }
 func (d *db) Consents() ConsentStore { return dbConsents{d} }
 func (d *db) Tokens() TokenStore     { return dbTokens{d} }
 func (d *db) Devices() DeviceStore   { return dbDevices{d} }
+func (d *db) Factors() FactorStore   { return dbFactors{d} }
 func (d *db) Keys() KeyStore         { return dbKeys{d} }
 
 // Sweep implements Store.

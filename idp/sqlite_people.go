@@ -118,22 +118,50 @@ func (d dbUsers) Delete(ctx context.Context, id string) error {
 type dbSessions struct{ *db }
 
 func (d dbSessions) Put(ctx context.Context, s Session) error {
-	return d.exec(ctx, nil, `INSERT INTO sessions (hash, user_id, auth_time, expires) VALUES (?, ?, ?, ?)`,
-		s.Hash[:], s.User.ID, ms(s.AuthTime), ms(s.Expires))
+	return d.exec(ctx, nil, `INSERT INTO sessions (hash, user_id, auth_time, expires, method, agent) VALUES (?, ?, ?, ?, ?, ?)`,
+		s.Hash[:], s.User.ID, ms(s.AuthTime), ms(s.Expires), s.Method, s.Agent)
 }
 
 func (d dbSessions) Get(ctx context.Context, hash Digest, now time.Time) (Session, error) {
 	s := Session{Hash: hash}
 	var authTime, expires int64
 	scan := userScan{u: &s.User}
-	err := d.read.QueryRowContext(ctx, `SELECT s.auth_time, s.expires, `+userColumns+` FROM sessions s JOIN users u ON u.id = s.user_id
-		WHERE s.hash = ? AND s.expires > ?`, hash[:], ms(now)).Scan(append([]any{&authTime, &expires}, scan.targets()...)...)
+	err := d.read.QueryRowContext(ctx, `SELECT s.auth_time, s.expires, s.method, s.agent, `+userColumns+` FROM sessions s JOIN users u ON u.id = s.user_id
+		WHERE s.hash = ? AND s.expires > ?`, hash[:], ms(now)).Scan(append([]any{&authTime, &expires, &s.Method, &s.Agent}, scan.targets()...)...)
 	if err != nil {
 		return Session{}, plain(err)
 	}
 	scan.done()
 	s.AuthTime, s.Expires = at(authTime), at(expires)
 	return s, nil
+}
+
+func (d dbSessions) Of(ctx context.Context, userID string, now time.Time) ([]Session, error) {
+	rows, err := d.read.QueryContext(ctx, `SELECT s.hash, s.auth_time, s.expires, s.method, s.agent, `+userColumns+` FROM sessions s JOIN users u ON u.id = s.user_id
+		WHERE s.user_id = ? AND s.expires > ? ORDER BY s.auth_time DESC, s.hash LIMIT 500`, userID, ms(now))
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all []Session
+	for rows.Next() {
+		var s Session
+		var hash []byte
+		var authTime, expires int64
+		scan := userScan{u: &s.User}
+		if err := rows.Scan(append([]any{&hash, &authTime, &expires, &s.Method, &s.Agent}, scan.targets()...)...); err != nil {
+			return nil, err
+		}
+		scan.done()
+		copy(s.Hash[:], hash)
+		s.AuthTime, s.Expires = at(authTime), at(expires)
+		all = append(all, s)
+	}
+	return all, rows.Err()
+}
+
+func (d dbSessions) DeleteOf(ctx context.Context, userID string) error {
+	return d.exec(ctx, nil, `DELETE FROM sessions WHERE user_id = ?`, userID)
 }
 
 func (d dbSessions) Delete(ctx context.Context, hash Digest) error {

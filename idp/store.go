@@ -19,6 +19,7 @@ type Store interface {
 	Consents() ConsentStore
 	Tokens() TokenStore
 	Devices() DeviceStore
+	Factors() FactorStore
 	Keys() KeyStore
 
 	// Sweep removes at most s.Limit rows of each kind that time has made worthless
@@ -97,6 +98,8 @@ type Session struct {
 	User     User
 	AuthTime time.Time // when the person proved who they are
 	Expires  time.Time
+	Method   string // how: password, passkey, link, or a provider's name
+	Agent    string // the browser, as it calls itself
 }
 
 // Link is a one-time sign-in link.
@@ -110,7 +113,9 @@ type Link struct {
 type SessionStore interface {
 	Put(ctx context.Context, s Session) error // ErrNotFound without the user
 	Get(ctx context.Context, hash Digest, now time.Time) (Session, error)
+	Of(ctx context.Context, userID string, now time.Time) ([]Session, error) // newest first
 	Delete(ctx context.Context, hash Digest) error
+	DeleteOf(ctx context.Context, userID string) error
 	PutLink(ctx context.Context, l Link) error
 	Link(ctx context.Context, hash Digest, now time.Time) (Link, error)
 	TakeLink(ctx context.Context, hash Digest, now time.Time) (Link, error) // one taker only; the rest: ErrNotFound
@@ -281,6 +286,38 @@ type DeviceStore interface {
 	ByUserCode(ctx context.Context, code string) (Device, error)                               // ErrNotFound
 	Decide(ctx context.Context, hash Digest, s DeviceState, userID string, at time.Time) error // of one that waits; ErrSpent
 	Redeem(ctx context.Context, hash Digest, a Access, r Refresh) error                        // one that was agreed to, makes the family; ErrSpent, ErrNotFound
+}
+
+// Factor is something that a person proves who they are with, beside a password.
+type Factor struct {
+	ID      string
+	UserID  string
+	Kind    FactorKind
+	Label   string
+	Handle  string // of a passkey: the credential's id; unique
+	Data    []byte // of a passkey: its public key and more, as JSON; of codes: the secret
+	Step    int64  // of codes: the time step of the last that was used; of a passkey: how often it was
+	Created time.Time
+	Used    time.Time
+}
+
+// FactorKind is what a Factor is.
+type FactorKind string
+
+// The kinds of factors.
+const (
+	Passkey FactorKind = "passkey" // WebAuthn
+	TOTP    FactorKind = "totp"    // codes of an app (RFC 6238)
+)
+
+// FactorStore keeps what people prove who they are with.
+type FactorStore interface {
+	Put(ctx context.Context, f Factor, limit int) error                               // ErrExists; ErrFull when the user has limit; ErrNotFound without the user
+	Of(ctx context.Context, userID string) ([]Factor, error)                          // oldest first
+	ByHandle(ctx context.Context, handle string) (Factor, error)                      // ErrNotFound
+	Use(ctx context.Context, id string, step int64, data []byte, now time.Time) error // ErrSpent unless the step is a later one; ErrNotFound
+	Delete(ctx context.Context, userID, id string) error                              // ErrNotFound
+	DeleteOf(ctx context.Context, userID string) error
 }
 
 // Key is a secret of the issuer itself.

@@ -127,8 +127,23 @@ func subjects(w *world) {
 
 func sessions(w *world) {
 	alice := w.user("alice")
-	s := idp.Session{Hash: idp.DigestOf("s"), User: alice, AuthTime: w.later(-time.Minute), Expires: w.later(time.Hour)}
+	s := idp.Session{Hash: idp.DigestOf("s"), User: alice, AuthTime: w.later(-time.Minute), Expires: w.later(time.Hour), Method: "password", Agent: "Browser/1"}
 	w.no(w.Sessions().Put(w.Context(), s))
+	bob := w.user("bob")
+	old, other := s, s
+	old.Hash, old.AuthTime = idp.DigestOf("old"), w.later(-time.Hour)
+	other.Hash, other.User = idp.DigestOf("bob's"), bob
+	w.no(w.Sessions().Put(w.Context(), old))
+	w.no(w.Sessions().Put(w.Context(), other))
+	mine, err := w.Sessions().Of(w.Context(), alice.ID, w.now)
+	w.no(err)
+	same(w, mine, []idp.Session{s, old})
+	mine, err = w.Sessions().Of(w.Context(), alice.ID, w.later(time.Hour))
+	w.no(err)
+	same(w, len(mine), 0)
+	w.no(w.Sessions().DeleteOf(w.Context(), bob.ID))
+	_, err = w.Sessions().Get(w.Context(), other.Hash, w.now)
+	w.want(err, idp.ErrNotFound)
 	got, err := w.Sessions().Get(w.Context(), s.Hash, w.now)
 	w.no(err)
 	same(w, got, s)
@@ -141,6 +156,52 @@ func sessions(w *world) {
 	_, err = w.Sessions().Get(w.Context(), s.Hash, w.now)
 	w.want(err, idp.ErrNotFound)
 	w.want(w.Sessions().Put(w.Context(), idp.Session{Hash: s.Hash, User: idp.User{ID: "usr_none"}, Expires: s.Expires}), idp.ErrNotFound)
+}
+
+func factors(w *world) {
+	alice, bob := w.user("alice"), w.user("bob")
+	key := idp.Factor{ID: "fac_1", UserID: alice.ID, Kind: idp.Passkey, Label: "Phone", Handle: "handle", Data: []byte{1}, Created: w.now}
+	codes := idp.Factor{ID: "fac_2", UserID: alice.ID, Kind: idp.TOTP, Label: "App", Data: []byte("secret"), Step: 7, Created: w.later(time.Second), Used: w.later(time.Second)}
+	w.no(w.Factors().Put(w.Context(), codes, 2))
+	w.no(w.Factors().Put(w.Context(), key, 2))
+	w.want(w.Factors().Put(w.Context(), idp.Factor{ID: "fac_3", UserID: alice.ID, Kind: idp.TOTP, Data: []byte{}}, 2), idp.ErrFull)
+	twin := key
+	twin.ID, twin.UserID = "fac_3", bob.ID
+	w.want(w.Factors().Put(w.Context(), twin, 2), idp.ErrExists)
+	w.want(w.Factors().Put(w.Context(), idp.Factor{ID: "fac_4", UserID: "usr_none", Kind: idp.TOTP, Data: []byte{}}, 2), idp.ErrNotFound)
+	w.no(w.Factors().Put(w.Context(), idp.Factor{ID: "fac_5", UserID: bob.ID, Kind: idp.TOTP, Data: []byte{}}, 2))
+	all, err := w.Factors().Of(w.Context(), alice.ID)
+	w.no(err)
+	same(w, all, []idp.Factor{key, codes})
+	got, err := w.Factors().ByHandle(w.Context(), "handle")
+	w.no(err)
+	same(w, got, key)
+	_, err = w.Factors().ByHandle(w.Context(), "")
+	w.want(err, idp.ErrNotFound)
+
+	w.want(w.Factors().Use(w.Context(), codes.ID, 7, codes.Data, w.now), idp.ErrSpent)
+	same(w, w.race(func() error { return w.Factors().Use(w.Context(), codes.ID, 8, codes.Data, w.now) }, idp.ErrSpent), 1)
+	w.want(w.Factors().Use(w.Context(), "fac_none", 8, nil, w.now), idp.ErrNotFound)
+	w.no(w.Factors().Use(w.Context(), key.ID, 1, []byte{2}, w.later(time.Minute)))
+	got, err = w.Factors().ByHandle(w.Context(), "handle")
+	w.no(err)
+	key.Step, key.Data, key.Used = 1, []byte{2}, w.later(time.Minute)
+	same(w, got, key)
+
+	w.want(w.Factors().Delete(w.Context(), bob.ID, key.ID), idp.ErrNotFound)
+	w.no(w.Factors().Delete(w.Context(), alice.ID, key.ID))
+	w.no(w.Factors().DeleteOf(w.Context(), alice.ID))
+	w.no(w.Factors().DeleteOf(w.Context(), alice.ID))
+	all, err = w.Factors().Of(w.Context(), alice.ID)
+	w.no(err)
+	same(w, len(all), 0)
+	all, err = w.Factors().Of(w.Context(), bob.ID)
+	w.no(err)
+	same(w, len(all), 1)
+	w.no(w.Users().Delete(w.Context(), bob.ID))
+	all, err = w.Factors().Of(w.Context(), bob.ID)
+	w.no(err)
+	same(w, len(all), 0)
 }
 
 func links(w *world) {

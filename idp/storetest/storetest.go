@@ -35,6 +35,7 @@ func Run(t *testing.T, open func(t *testing.T) idp.Store) {
 		{"DeleteUser", deleteUser},
 		{"DeleteClient", deleteClient},
 		{"Devices", devices},
+		{"Factors", factors},
 		{"Keys", keys},
 		{"Sweep", sweep},
 	} {
