@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -54,28 +55,57 @@ func TestConformance(t *testing.T) {
 			if !strings.HasPrefix(target, "http://localhost:") {
 				t.Fatalf("the suite wants to call localhost, and the server is at %s", target)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-			defer cancel()
-			args := append([]string{npmFile(c.suite, "dist/index.js"), "server", "--url", target}, strings.Fields(c.args)...)
-			cmd := exec.CommandContext(ctx, nodeBinary(), args...)
-			cmd.Dir = t.TempDir() // for the suite's own notes
-			cmd.WaitDelay = 5 * time.Second
-			out, err := cmd.CombinedOutput() // exit code 1 only says that a scenario failed
-			r := readConformance(string(out))
-			t.Logf("conformance of the %s server, %s %s: %d of %d scenarios, %d of %d not scored", c.server, c.suite, c.args, r.passed, r.scored, r.extraPassed, r.extra)
-			if r.scored != c.scored {
-				t.Fatalf("%d scored scenarios were run, want %d: %v\n%s", r.scored, c.scored, err, out)
-			}
-			for name, passed := range r.all {
-				switch _, cannot := c.cannot[name]; {
-				case passed && cannot:
-					t.Errorf("%s passes and is on the list of those that cannot", name)
-				case !passed && !cannot:
-					t.Errorf("%s fails:\n%s", name, scenarioText(string(out), name))
-				}
-			}
+			of := conformance{suite: c.suite, target: target}
+			of.judge(t, "conformance of the "+c.server+" server, "+c.suite, c.args, c.scored, func(name string) bool { return c.cannot[name] != "" })
 		})
 	}
+}
+
+// conformance is a suite and the server that it is run against, with what the suite gets into its environment.
+type conformance struct {
+	suite, target string
+	env           []string
+}
+
+// judge runs the scenarios that args choose: so many of them count, and all of these pass that can.
+func (c conformance) judge(t *testing.T, title, args string, scored int, cannot func(name string) bool) {
+	t.Helper()
+	out, err := c.run(t, strings.Fields(args)...) // exit code 1 only says that a scenario failed
+	r := readConformance(out)
+	t.Logf("%s %s: %d of %d scenarios, %d of %d not scored", title, args, r.passed, r.scored, r.extraPassed, r.extra)
+	if r.scored != scored {
+		t.Fatalf("%d scored scenarios were run, want %d: %v\n%s", r.scored, scored, err, out)
+	}
+	for name, passed := range r.all {
+		switch {
+		case passed && cannot(name):
+			t.Errorf("%s passes and is on the list of those that cannot", name)
+		case !passed && !cannot(name):
+			// The suite gives an answer one second, which a machine that runs other tests beside may need: once more, alone.
+			alone := []string{"--scenario", name}
+			if version := specVersion.FindString(args); version != "" {
+				alone = append(alone, "--spec-version", version)
+			}
+			if again, err := c.run(t, alone...); err != nil {
+				t.Errorf("%s fails twice: %v\n%s", name, err, again)
+			}
+		}
+	}
+}
+
+var specVersion = regexp.MustCompile(`\d{4}-\d\d-\d\d`)
+
+// run runs the suite once and returns what it said.
+func (c conformance) run(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, nodeBinary(), append([]string{npmFile(c.suite, "dist/index.js"), "server", "--url", c.target}, args...)...)
+	cmd.Env = append(os.Environ(), c.env...)
+	cmd.Dir = t.TempDir() // for the suite's own notes
+	cmd.WaitDelay = 5 * time.Second
+	out, err := cmd.CombinedOutput()
+	return string(out), err
 }
 
 // taskScenarios are the suite's scenarios of the tasks extension, with the number of checks in each. They belong to no
@@ -95,24 +125,12 @@ func TestTaskConformance(t *testing.T) {
 	for name, checks := range taskScenarios {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-			defer cancel()
-			cmd := exec.CommandContext(ctx, nodeBinary(), npmFile(conformance02, "dist/index.js"), "server", "--url", d.url("modern"), "--scenario", name)
-			cmd.Dir = t.TempDir() // for the suite's own notes
-			cmd.WaitDelay = 5 * time.Second
-			out, err := cmd.CombinedOutput()
-			if want := fmt.Sprintf("Passed: %d/%d, 0 failed, 0 warnings", checks, checks); err != nil || !strings.Contains(string(out), want) {
+			out, err := conformance{suite: conformance02, target: d.url("modern")}.run(t, "--scenario", name)
+			if want := fmt.Sprintf("Passed: %d/%d, 0 failed, 0 warnings", checks, checks); err != nil || !strings.Contains(out, want) {
 				t.Errorf("want %q: %v\n%s", want, err, out)
 			}
 		})
 	}
-}
-
-// scenarioText is what the suite said while it ran a scenario.
-func scenarioText(out, name string) string {
-	_, after, _ := strings.Cut(out, "=== Running scenario: "+name+" ===")
-	before, _, _ := strings.Cut(after, "\n===")
-	return before
 }
 
 // conformanceResult counts scenarios, not checks: many checks pass when nothing works at all.

@@ -364,23 +364,12 @@ func TestConformanceOverTLS(t *testing.T) {
 	}
 	for _, c := range secureSets {
 		t.Run(c.requirements, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-			defer cancel()
-			cmd := exec.CommandContext(ctx, nodeBinary(), npmFile(conformance02, "dist/index.js"), "server", "--url", target, "--requirements", c.requirements)
-			cmd.Env = append(os.Environ(), "NODE_EXTRA_CA_CERTS="+s.path("root.pem"), "NODE_OPTIONS=--import="+preload, "BEARER="+token, "ORIGIN=https://"+u.Host)
-			cmd.Dir = t.TempDir() // for the suite's own notes
-			cmd.WaitDelay = 5 * time.Second
-			out, err := cmd.CombinedOutput() // exit code 1 only says that a scenario failed
-			r := readConformance(string(out))
-			t.Logf("conformance over TLS with tokens, %s: %d of %d scenarios, %d of %d not scored", c.requirements, r.passed, r.scored, r.extraPassed, r.extra)
-			if r.scored != c.scored {
-				t.Fatalf("%d scored scenarios were run, want %d: %v\n%s", r.scored, c.scored, err, out)
-			}
-			for name, passed := range r.all {
-				if cannot := name == "dns-rebinding-protection" || strings.HasPrefix(name, "http-"); passed == cannot {
-					t.Errorf("%s: passed %v\n%s", name, passed, scenarioText(string(out), name))
-				}
-			}
+			of := conformance{suite: conformance02, target: target, env: []string{
+				"NODE_EXTRA_CA_CERTS=" + s.path("root.pem"), "NODE_OPTIONS=--import=" + preload, "BEARER=" + token, "ORIGIN=https://" + u.Host,
+			}}
+			of.judge(t, "conformance over TLS with tokens,", "--requirements "+c.requirements, c.scored, func(name string) bool {
+				return name == "dns-rebinding-protection"
+			})
 		})
 	}
 }
