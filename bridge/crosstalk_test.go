@@ -60,7 +60,7 @@ func TestCrosstalk(t *testing.T) {
 	for i, mode := range [][2]string{{"user", "legacy"}, {"shared", "legacy"}, {"session", "legacy"}, {"user", "modern"}, {"shared", "modern"}} {
 		t.Run(mode[0]+" "+mode[1], func(t *testing.T) {
 			cfg := DefaultConfig()
-			cfg.Isolation, cfg.Era, cfg.Limits.Call, cfg.Limits.Park = mode[0], mode[1], 3*time.Second, 300*time.Millisecond
+			cfg.Isolation, cfg.Era, cfg.Limits.Call, cfg.Limits.Park = mode[0], mode[1], 3*time.Second, time.Second
 			c := &crowd{t: t, cfg: cfg, seed: seed + uint64(i), stop: make(chan struct{}),
 				workers: map[net.Conn]bool{}, sessions: map[string]string{}, states: map[string]parting{}, counts: map[string]int{}}
 			c.run(long)

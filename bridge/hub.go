@@ -212,7 +212,7 @@ func (x *exchange) runOn(ctx context.Context, fl flight, call *Call) (r Reply, a
 func (x *exchange) await(ctx context.Context, fl *flight, call *Call) Reply {
 	c, w := fl.c, fl.w
 	now := time.Now()
-	limit := now.Add(x.s.o.Config.Limits.Call)
+	limit, asking := now.Add(x.s.o.Config.Limits.Call), false // asking: the limit is one for the client
 	w.timer.Reset(x.patience(now, x.parking.due(limit)))
 	gone, closing := ctx.Done(), x.s.closing
 	for {
@@ -227,13 +227,13 @@ func (x *exchange) await(ctx context.Context, fl *flight, call *Call) Reply {
 				x.note(f, call)
 				c.drop(f)
 			case frameQuestion:
-				limit = x.question(c, f, w)
+				limit, asking = x.question(c, f, w), true
 			case frameWithdrawal:
-				limit = x.withdrawn(c, f, limit)
+				limit, asking = x.withdrawn(c, f, limit, asking)
 			}
 		case a := <-x.answers:
 			x.front.answered(c, a)
-			limit = time.Now().Add(x.s.o.Config.Limits.Call)
+			limit, asking = time.Now().Add(x.s.o.Config.Limits.Call), false
 		case reason := <-x.abort:
 			fl.cancel(reason)
 			return Reply{gone: true}
@@ -256,7 +256,7 @@ func (x *exchange) await(ctx context.Context, fl *flight, call *Call) Reply {
 			if !now.Before(end) {
 				fl.cancel("timed out")
 				c.stalled()
-				return x.expired(limit)
+				return x.expired(limit, asking)
 			}
 			x.keepAlive()
 			w.timer.Reset(x.s.pause(now, x.parking.due(end)))

@@ -5,6 +5,8 @@ import (
 	"time"
 )
 
+var errUnanswered = internal("the client did not answer the server's question in time")
+
 // inputs collects the answers to the questions of one input-required result.
 type inputs struct {
 	answers []byte // the inside of inputResponses
@@ -34,7 +36,7 @@ func (l *legacyFront) gather(ctx context.Context, requests []byte) *fault {
 		case now := <-timer.C:
 			end := x.until(limit)
 			if !now.Before(end) {
-				return internal("the client did not answer the server's question in time")
+				return errUnanswered
 			}
 			x.keepAlive()
 			timer.Reset(x.s.pause(now, end))

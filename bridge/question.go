@@ -154,10 +154,15 @@ func (l *legacyFront) answered(_ *Conn, a *answer) {
 	a.q.conn.post(append(line, '\n'))
 }
 
-// settle ends what is still open when the call is over.
+// settle ends what is still open when the call is over: both sides stop waiting (MCP 2025-11-25, cancellation).
 func (l *legacyFront) settle() {
 	for _, q := range l.open {
 		l.x.s.questions.remove(q)
+		var p pieces
+		p.add([]byte(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":`))
+		p.add(q.raw())
+		p.add([]byte(`,"reason":"the call is over"}}`))
+		l.x.event(&p)
 		if q.conn != nil {
 			q.conn.refuse(q.theirs, codeInternal, "the client did not answer")
 		}

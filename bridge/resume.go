@@ -29,14 +29,18 @@ func (x *exchange) patience(now, limit time.Time) time.Duration {
 
 // expired ends a call whose time is over. Who may come back for the answer is
 // told why there is none.
-func (x *exchange) expired(limit time.Time) Reply {
+func (x *exchange) expired(limit time.Time, asking bool) Reply {
 	if x.gone && x.s.stopping.Load() {
 		return Reply{fault: errStopping}
 	}
 	if x.gone && x.track != nil && time.Now().Before(limit) {
 		return Reply{fault: internal("the call was cancelled: its client was away for " + x.s.grace.String())}
 	}
-	return Reply{gone: x.gone && x.track == nil, fault: x.s.timedOut()}
+	why := x.s.timedOut()
+	if asking {
+		why = errUnanswered
+	}
+	return Reply{gone: x.gone && x.track == nil, fault: why}
 }
 
 // prime makes the stream of a call resumable.

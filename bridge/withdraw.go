@@ -27,12 +27,12 @@ func (p *pending) withdraw(c *Conn, f *frame) {
 
 // withdrawn takes a question back and returns the call's new limit: nobody
 // waits for a person any more.
-func (x *exchange) withdrawn(c *Conn, f *frame, limit time.Time) time.Time {
+func (x *exchange) withdrawn(c *Conn, f *frame, limit time.Time, asking bool) (time.Time, bool) {
 	defer c.drop(f)
 	if x.front != nil && x.front.withdraw(c, f) {
-		return time.Now().Add(x.s.o.Config.Limits.Call)
+		return time.Now().Add(x.s.o.Config.Limits.Call), false
 	}
-	return limit
+	return limit, asking
 }
 
 // withdraw tells the client, if it was asked.
