@@ -54,6 +54,9 @@
 // the people of a worker that serves everyone (turns.go). What a session subscribed
 // to holds a worker, but not for a session that nobody is at (nap.go).
 //
+// What a caller may not have, a tool by name or whatever changes something, is refused
+// before anything is asked (permit.go); who may is told by Options.Permit.
+//
 // Who owns what: the request's goroutine owns its Call and its response; the
 // reader of a connection owns everything that arrives from that worker and
 // never waits for a client (bounded queues, notifications are dropped first).

@@ -63,6 +63,10 @@ func (x *exchange) sessionCall(ctx context.Context) {
 			return
 		}
 	}
+	if f := x.permitted(ctx); f != nil {
+		x.refuse(f)
+		return
+	}
 	m := x.call.method
 	switch {
 	case m.era&inLegacy == 0:

@@ -11,11 +11,15 @@ type mirrors struct {
 	version uint64
 	tools   map[string][]param
 	tasked  map[string]bool // tools that are called as tasks alone
+	reads   map[string]bool // tools that change nothing
 }
 
 // tidied is the list as modern clients are given it, with what headers mirror.
 func (t *stocked) tidied() *toolList {
-	t.once.Do(func() { t.tools = tidy(t.items) })
+	t.once.Do(func() {
+		t.tools = tidy(t.items)
+		t.tools.reads = readers(t.items)
+	})
 	return t.tools
 }
 
@@ -63,7 +67,7 @@ func (c *Conn) described(ctx context.Context, p profile, who string) *mirrors {
 		}
 		version = c.s.catalogue.tools.Load()
 	}
-	m := &mirrors{version, got.tidied().found, got.tidied().tasked}
+	m := &mirrors{version, got.tidied().found, got.tidied().tasked, got.tidied().reads}
 	if c.s.private() || !c.modern.Load() { // otherwise another caller may see another list
 		c.mirrors.Store(m)
 	}

@@ -22,6 +22,10 @@ func (x *exchange) modern(header string) {
 			return
 		}
 	}
+	if f := x.permitted(x.r.Context()); f != nil {
+		x.refuse(f)
+		return
+	}
 	m := x.call.method
 	switch {
 	case m.era&inModern == 0:

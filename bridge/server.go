@@ -35,6 +35,9 @@ type Options struct {
 
 	// Principal says who is calling: an opaque id, "" for anonymous. nil: everyone is anonymous.
 	Principal func(*http.Request) string
+	// Permit says whether the caller may have what a request asks for; nil: yes. It is called once per request that
+	// asks something of the server, on its goroutine. Optional.
+	Permit func(*http.Request, Want) *Denial
 	// Spawn starts a disposable child, to be asked which protocol generation
 	// it speaks; closing it ends it. nil: with era = "auto" every server is legacy.
 	Spawn func(ctx context.Context) (io.ReadWriteCloser, error)

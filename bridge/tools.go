@@ -19,6 +19,7 @@ type toolList struct {
 	found map[string][]param // by tool
 
 	tasked map[string]bool // tools that are called as tasks alone
+	reads  map[string]bool // tools that change nothing; only of a list that is in stock
 
 	params []param // of the tool at hand
 }

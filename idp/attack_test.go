@@ -556,7 +556,7 @@ func TestRevokeEverything(t *testing.T) {
 	alice, bob := h.signedIn("alice"), h.signedIn("bob")
 	hers := a.redeem(a.code(alice, nil), nil).wants(h, 200, "")
 	his := a.redeem(a.code(bob, nil), nil).wants(h, 200, "")
-	personal, err := h.issuer.Mint(t.Context(), "alice", h.resource("beta"), time.Hour, "a script")
+	personal, err := h.issuer.Mint(t.Context(), idp.MintRequest{User: "alice", Resource: h.resource("beta"), TTL: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -42,9 +42,23 @@ const requestTTL = 15 * time.Minute
 const maxAuthorize = 8 << 10
 
 // supportedScopes is all that can be asked for, by any client: some ask for all that is advertised.
-var supportedScopes = []string{"mcp", oidc.ScopeOpenID, oidc.ScopeProfile, oidc.ScopeOfflineAccess}
+var supportedScopes = []string{ScopeMCP, ScopeRead, ScopeWrite, oidc.ScopeOpenID, oidc.ScopeProfile, oidc.ScopeOfflineAccess}
 
-const defaultScope = "mcp"
+// The scopes of servers. Every token has the first; where a server tells reading from writing, it alone opens the door and
+// no more, and who may write may read.
+const (
+	ScopeMCP   = "mcp"
+	ScopeRead  = "mcp:read"
+	ScopeWrite = "mcp:write"
+)
+
+// scopesOf are the scopes that mean something at a server.
+func (i *Issuer) scopesOf(server string) []string {
+	if i.splits != nil && i.splits(server) {
+		return []string{ScopeMCP, ScopeRead, ScopeWrite}
+	}
+	return []string{ScopeMCP}
+}
 
 type requestKey struct{}
 
@@ -156,11 +170,11 @@ func (i *Issuer) parseRequest(ctx context.Context, form url.Values) (request, er
 	if err := parsePrompt(form, &req); err != nil {
 		return req, err
 	}
-	req.Scopes = parseScopes(form.Get("scope"))
 	req.Nonce, req.Login = form.Get("nonce"), form.Get("login_hint")
 	if err := i.parseResource(form["resource"], &req); err != nil {
 		return req, err
 	}
+	req.Scopes = i.parseScopes(form.Get("scope"), req.Server)
 	if hint := form.Get("id_token_hint"); hint != "" {
 		var err error
 		if req.Hint, err = op.ValidateAuthReqIDTokenHint(i.issuerContext(ctx), hint, i.server.provider.IDTokenHintVerifier(i.issuerContext(ctx))); err != nil {
@@ -228,19 +242,24 @@ func parsePrompt(form url.Values, req *request) error {
 	return nil
 }
 
-// parseScopes keeps what can be given: what is unknown here is ignored, and nothing means the default.
-func parseScopes(asked string) []string {
+// parseScopes keeps what can be given at a server: what means nothing here is ignored. Who asks for nothing that opens the
+// server gets all of it, and the person is told so: such a client does not know that it could ask for more later.
+func (i *Issuer) parseScopes(asked, server string) []string {
+	of := i.scopesOf(server)
 	var scopes []string
 	for _, s := range words(asked) {
-		if slices.Contains(supportedScopes, s) && !slices.Contains(scopes, s) {
+		known := slices.Contains(of, s) || slices.Contains(supportedScopes, s) && !isServerScope(s)
+		if known && !slices.Contains(scopes, s) {
 			scopes = append(scopes, s)
 		}
 	}
 	if len(scopes) == 0 {
-		return []string{defaultScope}
+		return of
 	}
 	return scopes
 }
+
+func isServerScope(s string) bool { return s == ScopeMCP || s == ScopeRead || s == ScopeWrite }
 
 // parseResource wants exactly one resource, a server of ours (RFC 8707 §2).
 func (i *Issuer) parseResource(asked []string, req *request) error {

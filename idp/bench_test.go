@@ -33,7 +33,7 @@ func benchIssuer(b *testing.B, tokens int) (*idp.Issuer, []string) {
 	}
 	all := make([]string, tokens)
 	for n := range all {
-		if all[n], err = i.Mint(b.Context(), "alice", "https://alpha.example/mcp", time.Hour, ""); err != nil {
+		if all[n], err = i.Mint(b.Context(), idp.MintRequest{User: "alice", Resource: "https://alpha.example/mcp", TTL: time.Hour}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -35,7 +35,7 @@ func (i *Issuer) serveConsent(w http.ResponseWriter, r *http.Request) error {
 	}
 	page := consentPage{
 		Client: f.client.Name, Site: siteOf(f.client), Server: f.req.Server, Resource: f.req.Resource, User: f.session.User.Name,
-		To: destinationOf(f.req.RedirectURI), Powers: powers(f.req.Server, f.req.Scopes), Allowed: f.allowed,
+		To: destinationOf(f.req.RedirectURI), Powers: powers(f.req.Server, len(i.scopesOf(f.req.Server)) > 1, f.req.Scopes), Allowed: f.allowed,
 	}
 	page.Req, page.leaves = f.sealed, true
 	page.CSRF = i.formToken(i.cookies.ensureBrowser(w, r), f.session)
@@ -128,10 +128,15 @@ func siteOf(c Client) string {
 }
 
 // powers says in words what the scopes mean.
-func powers(server string, scopes []string) []string {
+func powers(server string, split bool, scopes []string) []string {
 	var all []string
-	if hasScope(scopes, "mcp") {
+	switch {
+	case hasScope(scopes, ScopeWrite) || hasScope(scopes, ScopeMCP) && !hasScope(scopes, ScopeRead) && !split:
 		all = append(all, "use all tools, prompts and resources of “"+server+"” in your name")
+	case hasScope(scopes, ScopeRead):
+		all = append(all, "read from “"+server+"” in your name: its resources and prompts, and the tools that change nothing")
+	case hasScope(scopes, ScopeMCP):
+		all = append(all, "connect to “"+server+"” in your name; for anything more you are asked again")
 	}
 	if hasScope(scopes, "openid") || hasScope(scopes, "profile") {
 		all = append(all, "see your user name")

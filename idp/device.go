@@ -91,7 +91,7 @@ func (s *server) DeviceAuthorization(ctx context.Context, r *op.ClientRequest[oi
 		Hash: DigestOf(secret), UserCode: userCode, Expires: now.Add(deviceTTL),
 		Family: Family{
 			ID: newID("fam"), ClientID: r.Client.GetID(), Server: req.Server, Resource: req.Resource,
-			Scopes: parseScopes(sentence(r.Data.Scopes)), Created: now,
+			Scopes: i.parseScopes(sentence(r.Data.Scopes), req.Server), Created: now,
 		},
 	}
 	switch err := i.store.Devices().Put(ctx, d, maxDevices); {

@@ -49,7 +49,7 @@ func (i *Issuer) serveDevice(w http.ResponseWriter, r *http.Request) error {
 		return i.wrongCode(w, page, err)
 	}
 	page.Code, page.Client, page.Site, page.Server, page.Resource = spelled(d.UserCode), client.Name, siteOf(client), d.Family.Server, d.Family.Resource
-	page.Powers, page.Allowed = powers(d.Family.Server, d.Family.Scopes), i.allowed(d.Family.Server, session.User)
+	page.Powers, page.Allowed = powers(d.Family.Server, len(i.scopesOf(d.Family.Server)) > 1, d.Family.Scopes), i.allowed(d.Family.Server, session.User)
 	status := http.StatusOK
 	if !page.Allowed {
 		status = http.StatusForbidden

@@ -38,6 +38,10 @@ type Options struct {
 	// refresh and every Verify, so that a changed policy holds at once; it must be fast and safe for concurrent use.
 	Allowed func(server string, u User) bool
 
+	// Splits says whether a server tells reading from writing: then tokens for it can have the scopes mcp:read and
+	// mcp:write, which whoever guards the server must know (see ScopeMCP). Default: none does.
+	Splits func(server string) bool
+
 	// Ended is told what was revoked, when no token of it is good any more: what goes on with such a token, as streams do, is
 	// to be ended. It is called on the way of the one who revoked, and must not call the issuer. Default: nobody is told.
 	Ended func(Ended)
@@ -77,6 +81,7 @@ type Issuer struct {
 	allowed  func(string, User) bool
 	ended    func(Ended)
 	welcome  func(User) bool
+	splits   func(string) bool
 	log      *zap.Logger
 	clock    func() time.Time
 
@@ -156,7 +161,7 @@ func fromOptions(o Options) (*Issuer, error) {
 		return nil, err
 	}
 	i := &Issuer{
-		issuer: o.Issuer, host: u.Host, config: o.Config, store: o.Store, resource: o.Resource, ended: o.Ended,
+		issuer: o.Issuer, host: u.Host, config: o.Config, store: o.Store, resource: o.Resource, ended: o.Ended, splits: o.Splits,
 		log: o.Logger, clock: o.Now,
 		hasher: newHasher(max(2, runtime.GOMAXPROCS(0))), cache: newCache(), cookies: newCookieJar(u), keysets: newKeysets(),
 		origins:  http.NewCrossOriginProtection(),

@@ -44,7 +44,7 @@ func TestMetadata(t *testing.T) {
 		"grant_types_supported":                          []any{"authorization_code", "refresh_token"},
 		"token_endpoint_auth_methods_supported":          []any{"none", "client_secret_basic", "client_secret_post", "private_key_jwt"},
 		"client_id_metadata_document_supported":          true,
-		"scopes_supported":                               []any{"mcp", "openid", "profile", "offline_access"},
+		"scopes_supported":                               []any{"mcp", "mcp:read", "mcp:write", "openid", "profile", "offline_access"},
 		"introspection_endpoint":                         h.url + "/introspect",
 		"introspection_endpoint_auth_methods_supported":  []any{"client_secret_basic", "client_secret_post", "private_key_jwt"},
 		"pushed_authorization_request_endpoint":          h.url + "/par",
@@ -149,7 +149,7 @@ func TestAccount(t *testing.T) {
 	p, other := h.signedIn("alice"), h.signedIn("bob")
 	got := a.redeem(a.code(p, nil), nil).wants(h, 200, "")
 	h.good(got.Access, "alpha")
-	personal, err := h.issuer.Mint(t.Context(), "alice", h.resource("beta"), time.Hour, "backup script")
+	personal, err := h.issuer.Mint(t.Context(), idp.MintRequest{User: "alice", Resource: h.resource("beta"), TTL: time.Hour, Label: "backup script"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +177,7 @@ func TestAccount(t *testing.T) {
 func TestMint(t *testing.T) {
 	h := newHouse(t)
 	h.user("alice")
-	token, err := h.issuer.Mint(t.Context(), "ALICE", h.resource("alpha")+"/", time.Hour, "backup")
+	token, err := h.issuer.Mint(t.Context(), idp.MintRequest{User: "ALICE", Resource: h.resource("alpha") + "/", TTL: time.Hour, Label: "backup"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,7 +205,7 @@ func TestMint(t *testing.T) {
 		{"alice", h.resource("alpha"), 0, "some time"},
 		{"alice", h.resource("alpha"), time.Hour, "may not use alpha"},
 	} {
-		if _, err := h.issuer.Mint(t.Context(), c.user, c.resource, c.ttl, ""); err == nil || !strings.Contains(err.Error(), c.says) {
+		if _, err := h.issuer.Mint(t.Context(), idp.MintRequest{User: c.user, Resource: c.resource, TTL: c.ttl}); err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%v: %v", c, err)
 		}
 	}

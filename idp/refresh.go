@@ -34,7 +34,7 @@ func (s *server) RefreshToken(ctx context.Context, r *op.ClientRequest[oidc.Refr
 	if err := s.issuer.sameResource(r.Form["resource"], family.Resource); err != nil {
 		return nil, err
 	}
-	scopes, err := narrower(r.Data.Scopes, family.Scopes)
+	scopes, err := narrower(r.Data.Scopes, family.Scopes, i.scopesOf(family.Server))
 	if err != nil {
 		return nil, err
 	}
@@ -84,8 +84,9 @@ func succeed(secret string, salt []byte) string {
 	return prefixRefresh + base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(h.Sum(nil)[:20])
 }
 
-// narrower is the scope of the new access token: what is asked for, of what was authorized (RFC 6749 §6).
-func narrower(asked, authorized []string) ([]string, error) {
+// narrower is the scope of the new access token: what is asked for, of what was authorized (RFC 6749 §6). What means nothing at
+// the server is passed over, as it was when it was asked for first.
+func narrower(asked, authorized, of []string) ([]string, error) {
 	if len(asked) == 0 {
 		return authorized, nil
 	}
@@ -94,7 +95,7 @@ func narrower(asked, authorized []string) ([]string, error) {
 		switch {
 		case hasScope(authorized, a) && !hasScope(scopes, a):
 			scopes = append(scopes, a)
-		case hasScope(supportedScopes, a) && !hasScope(authorized, a):
+		case hasScope(supportedScopes, a) && !hasScope(authorized, a) && (hasScope(of, a) || !isServerScope(a)):
 			return nil, oidc.ErrInvalidScope().WithDescription("a scope was not authorized")
 		}
 	}

@@ -39,7 +39,7 @@ func (s *server) ClientCredentialsExchange(ctx context.Context, r *op.ClientRequ
 	if err := i.parseResource(r.Form["resource"], &req); err != nil {
 		return nil, backFrom(err)
 	}
-	scopes, err := narrower(r.Data.Scope, []string{defaultScope})
+	scopes, err := narrower(r.Data.Scope, i.scopesOf(req.Server), i.scopesOf(req.Server))
 	if err != nil {
 		return nil, err
 	}

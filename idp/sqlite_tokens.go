@@ -156,30 +156,58 @@ func (d dbTokens) Connections(ctx context.Context, userID string, now time.Time)
 	return all, rows.Err()
 }
 
+func (d dbTokens) Personal(ctx context.Context, now time.Time) ([]Personal, error) {
+	rows, err := d.read.QueryContext(ctx, `SELECT a.hash, `+userColumns+`, `+familyColumns+` FROM families f
+		JOIN access_tokens a ON a.family = f.id JOIN users u ON u.id = f.user_id
+		WHERE f.client_id IS NULL AND f.expires > ? ORDER BY f.created DESC, f.id LIMIT 10000`, ms(now))
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all []Personal
+	for rows.Next() {
+		var p Personal
+		var hash []byte
+		who, scan := userScan{u: &p.User}, familyScan{f: &p.Family}
+		if err := rows.Scan(slices.Concat([]any{&hash}, who.targets(), scan.targets())...); err != nil {
+			return nil, err
+		}
+		copy(p.Hash[:], hash)
+		who.done()
+		scan.done()
+		all = append(all, p)
+	}
+	return all, rows.Err()
+}
+
 const selectAccess = `SELECT a.scopes, a.created, a.expires, coalesce(c.name, ''), ` + userColumns + `, ` + familyColumns + `
 	FROM access_tokens a JOIN families f ON f.id = a.family JOIN users u ON u.id = f.user_id LEFT JOIN clients c ON c.id = f.client_id WHERE a.hash = ?`
 
-const familyColumns = `f.id, f.user_id, coalesce(f.client_id, ''), f.server, f.resource, f.scopes, f.label, f.auth_time, f.created, f.expires`
+const familyColumns = `f.id, f.user_id, coalesce(f.client_id, ''), f.server, f.resource, f.scopes, f.label, f.tools, f.auth_time, f.created, f.expires`
 
 // familyScan reads familyColumns into a Family.
 type familyScan struct {
 	f                          *Family
-	scopes                     string
+	scopes, tools              string
 	authTime, created, expires int64
 }
 
 func (s *familyScan) targets() []any {
 	f := s.f
-	return []any{&f.ID, &f.UserID, &f.ClientID, &f.Server, &f.Resource, &s.scopes, &f.Label, &s.authTime, &s.created, &s.expires}
+	return []any{&f.ID, &f.UserID, &f.ClientID, &f.Server, &f.Resource, &s.scopes, &f.Label, &s.tools, &s.authTime, &s.created, &s.expires}
 }
 
 func (s *familyScan) done() {
+	s.f.Tools = nil
+	if s.tools != "" {
+		s.f.Tools = words(s.tools)
+	}
 	s.f.Scopes, s.f.AuthTime, s.f.Created, s.f.Expires = words(s.scopes), at(s.authTime), at(s.created), at(s.expires)
 }
 
 func putFamily(ctx context.Context, e execer, f Family) error {
-	return execOn(ctx, e, nil, `INSERT INTO families (id, user_id, client_id, server, resource, scopes, label, auth_time, created, expires) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		f.ID, f.UserID, nullable(f.ClientID), f.Server, f.Resource, sentence(f.Scopes), f.Label, ms(f.AuthTime), ms(f.Created), ms(f.Expires))
+	return execOn(ctx, e, nil, `INSERT INTO families (id, user_id, client_id, server, resource, scopes, label, tools, auth_time, created, expires) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		f.ID, f.UserID, nullable(f.ClientID), f.Server, f.Resource, sentence(f.Scopes), f.Label, sentence(f.Tools), ms(f.AuthTime), ms(f.Created), ms(f.Expires))
 }
 
 func putAccess(ctx context.Context, e execer, a Access) error {

@@ -199,7 +199,8 @@ type Family struct {
 	Server   string
 	Resource string // the audience
 	Scopes   []string
-	Label    string // of a personal token
+	Label    string   // of a personal token
+	Tools    []string // globs of the tools that a personal token may be used for; none: all
 	AuthTime time.Time
 	Created  time.Time
 	Expires  time.Time // when the last token in it does
@@ -237,6 +238,13 @@ type Connection struct {
 	ClientName string
 }
 
+// Personal is a personal token as an administrator sees it.
+type Personal struct {
+	Family
+	Hash Digest
+	User User
+}
+
 // TokenStore keeps codes and tokens. The methods that spend something take it and
 // store what it was spent for in one transaction, so that nothing can be had twice
 // and nothing is lost after it was answered.
@@ -257,6 +265,7 @@ type TokenStore interface {
 	DeleteAccess(ctx context.Context, hash Digest) error
 	DeleteFamily(ctx context.Context, id string) error
 	Connections(ctx context.Context, userID string, now time.Time) ([]Connection, error) // newest first
+	Personal(ctx context.Context, now time.Time) ([]Personal, error)                     // of everybody, newest first
 }
 
 // Device is a sign-in that a program without a browser asked for (RFC 8628), and then its tombstone until it expires.

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Grant is what an access token stands for. It is shared: Scopes must not be changed.
+// Grant is what an access token stands for. It is shared: Scopes and Tools must not be changed.
 type Grant struct {
 	ID         string // of the authorization that it came from: its tokens end together
 	UserID     string
@@ -15,6 +15,7 @@ type Grant struct {
 	ClientID   string // "" for a personal token
 	ClientName string // of a personal token, its label
 	Scopes     []string
+	Tools      []string // globs of the tools that it may call; none: all
 	Expires    time.Time
 }
 
@@ -44,33 +45,6 @@ func (i *Issuer) Verify(ctx context.Context, token, resource string) (Grant, err
 		return Grant{}, errNotAllowed
 	}
 	return h.grant, nil
-}
-
-// Mint makes a personal access token for a program that cannot sign in by itself. It has
-// no refresh token. The label is for people, to know it by. The texts of the errors are for the one who asked.
-func (i *Issuer) Mint(ctx context.Context, userName, resource string, ttl time.Duration, label string) (string, error) {
-	if ttl <= 0 {
-		return "", fmt.Errorf("a token must be good for some time, not %s", ttl)
-	}
-	a, err := i.account(ctx, userName)
-	if err != nil {
-		return "", err
-	}
-	bound, server, ok := i.findResource(resource)
-	if !ok {
-		return "", fmt.Errorf("%q is not the URL of a server here", resource)
-	}
-	if !i.allowed(server, a.User) {
-		return "", fmt.Errorf("%s may not use %s: add the name to the server's allow", a.Name, server)
-	}
-	now := i.now()
-	f := Family{ID: newID("fam"), UserID: a.ID, Server: server, Resource: bound, Scopes: []string{defaultScope}, Label: clip(label, 100), AuthTime: now, Created: now}
-	access, secret := i.newAccess(f.ID, f.Scopes, now, ttl)
-	if err := i.store.Tokens().PutFamily(ctx, f, access); err != nil {
-		return "", fmt.Errorf("cannot keep token: %w", err)
-	}
-	i.counts.tokens[byMint].Add(1)
-	return secret, nil
 }
 
 // holder finds a live token, in memory first.
@@ -105,7 +79,7 @@ func (i *Issuer) load(ctx context.Context, hash Digest) (*held, error) {
 	h := &held{
 		hash: hash, family: t.Family.ID, server: t.Family.Server, resource: t.Family.Resource, user: t.User, expires: t.Access.Expires,
 		grant: Grant{
-			ID: t.Family.ID, UserID: t.User.ID, UserName: t.User.Name, ClientID: t.Family.ClientID, ClientName: t.ClientName, Scopes: t.Scopes, Expires: t.Access.Expires,
+			ID: t.Family.ID, UserID: t.User.ID, UserName: t.User.Name, ClientID: t.Family.ClientID, ClientName: t.ClientName, Scopes: t.Scopes, Tools: t.Family.Tools, Expires: t.Access.Expires,
 		},
 	}
 	if h.grant.ClientID == "" {

@@ -24,6 +24,7 @@ type exchange struct {
 	client    client
 	principal *Principal // nil until the gate let it through
 	held      Principal  // what principal points to
+	metadata  string     // URL of the document that the gate's challenges name
 	url       url.URL    // the rewritten URL of a prefixed route
 	body      io.ReadCloser
 

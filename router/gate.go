@@ -108,7 +108,7 @@ func (r *Router) authenticate(g *gate, ch challenges, x *exchange, req *http.Req
 		return err
 	}
 	req.Header.Del("Authorization")
-	x.principal = &x.held
+	x.principal, x.metadata = &x.held, ch.metadata
 	r.present.enter(x)
 	if r.present.epoch.Load() != epoch { // somebody was shown out meanwhile
 		if _, err := r.recognise(g, ch, x, req, token); err != nil {

@@ -118,7 +118,7 @@ func (r *Router) Swap(t *Table) {
 			continue
 		}
 		w.origins.own[originOf(route.Resource)] = true
-		w.gates[i] = newGate(route, r.renderPage(route), r.scopes)
+		w.gates[i] = newGate(route, r.renderPage(route), slices.Concat(r.scopes, route.Scopes))
 		docs := w.documents[route.Host]
 		if docs == nil {
 			docs = make(map[string]*document)

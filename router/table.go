@@ -24,6 +24,10 @@ type Route struct {
 	// Resource makes the route public: every path goes to Handler unchecked.
 	Resource string
 
+	// Scopes are asked for in challenges and named in the metadata, besides Options.Scopes. Handler
+	// demands them where they are needed: see StepUp.
+	Scopes []string
+
 	// Entries are further paths of Handler, behind the same gate and with the same
 	// tokens. Each is mapped to the one that its clients are configured with and
 	// so compare the metadata's resource with: {"/sse": "/sse", "/messages": "/sse"}.

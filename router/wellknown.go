@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -59,7 +60,7 @@ func (r *Route) at(path string) string { return strings.TrimSuffix(r.Resource, m
 
 func (r *Router) resourceDocument(route Route, resource string) *document {
 	m := resourceMetadata{
-		Resource: resource, ScopesSupported: r.scopes, BearerMethods: []string{"header"},
+		Resource: resource, ScopesSupported: slices.Concat(r.scopes, route.Scopes), BearerMethods: []string{"header"},
 		ResourceName: route.Name, ResourceDocs: strings.TrimSuffix(route.Resource, "mcp"),
 	}
 	if r.issuer != "" {

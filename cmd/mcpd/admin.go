@@ -45,7 +45,9 @@ func (d *daemon) adminHandler() http.Handler {
 		"POST /v1/users/{user}/revoke":   d.adminRevoke,
 		"GET /v1/keys":                   d.adminKeys,
 		"POST /v1/keys":                  d.adminRotateKeys,
+		"GET /v1/tokens":                 d.adminTokens,
 		"POST /v1/tokens":                d.adminToken,
+		"DELETE /v1/tokens/{token}":      d.adminRevokeToken,
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
@@ -312,60 +314,6 @@ func (d *daemon) adminLink(_ http.ResponseWriter, r *http.Request) (any, error) 
 	}
 	link, err := d.issuer.SignInLink(r.Context(), r.PathValue("user"), signInLinkTTL)
 	return userAnswer{Name: r.PathValue("user"), Link: link}, err
-}
-
-// tokenRequest asks for a personal token. TTL is in seconds.
-type tokenRequest struct {
-	User   string `json:"user"`
-	Server string `json:"server"`
-	TTL    int64  `json:"ttl"`
-	Label  string `json:"label"`
-}
-
-// tokenAnswer carries the token, shown this once, and the one URL it is good for. Token is "" when auth.mode = "none".
-type tokenAnswer struct {
-	Token string `json:"token"`
-	URL   string `json:"url"`
-}
-
-func (d *daemon) adminToken(_ http.ResponseWriter, r *http.Request) (any, error) {
-	var req tokenRequest
-	if err := readAdmin(r, &req); err != nil {
-		return nil, err
-	}
-	t, ok := d.world.Load().tenants[req.Server]
-	if !ok {
-		return nil, d.noServer(req.Server)
-	}
-	if d.issuer == nil {
-		if req.Label == callLabel {
-			return tokenAnswer{URL: t.url}, nil
-		}
-		return nil, d.needIssuer()
-	}
-	if req.User == "" {
-		var err error
-		if req.User, err = d.onlyUser(r.Context()); err != nil {
-			return nil, err
-		}
-	}
-	token, err := d.issuer.Mint(r.Context(), req.User, t.url, time.Duration(req.TTL)*time.Second, req.Label)
-	if err != nil {
-		return nil, err
-	}
-	return tokenAnswer{Token: token, URL: t.url}, nil
-}
-
-// onlyUser is the user a command means that names none: possible only where there is just one.
-func (d *daemon) onlyUser(ctx context.Context) (string, error) {
-	users, err := d.issuer.Users(ctx)
-	if err != nil {
-		return "", err
-	}
-	if len(users) != 1 {
-		return "", &adminError{http.StatusConflict, fmt.Sprintf("there are %d users: say which with --user", len(users))}
-	}
-	return users[0].Name, nil
 }
 
 // drainBody lets a connection be used again.

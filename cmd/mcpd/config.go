@@ -64,6 +64,12 @@ type ServerConfig struct {
 	// allowed any more ends at once. Default: nobody; in local mode everybody who has signed in.
 	Allow []string `koanf:"allow"`
 
+	// Scopes says what tokens for the server are told apart by. "mcp" (default): nothing, a token is good for all. "read-write":
+	// the scope mcp:read is for lists, prompts, resources and the tools that the server says change nothing (readOnlyHint),
+	// mcp:write for everything. Clients are asked to sign in for reading first, and once more when they first write; those that
+	// cannot do that stay readers.
+	Scopes string `koanf:"scopes"`
+
 	// Hosts are further host names of the server, e.g. "search.example.com", whose
 	// /mcp serves it too. Each signs people in on its own; their DNS must lead here,
 	// and a certificate must cover them. Not in [defaults]. Default: none.
@@ -110,7 +116,7 @@ func DefaultConfig() Config {
 		TLS:      certs.DefaultConfig(),
 		Auth:     idp.DefaultConfig(),
 		Log:      LogConfig{Level: "info", Format: "auto", Size: 10 << 20, Keep: 5},
-		Defaults: ServerConfig{Config: supervisor.DefaultConfig(), Bridge: bridge.DefaultConfig()},
+		Defaults: ServerConfig{Config: supervisor.DefaultConfig(), Bridge: bridge.DefaultConfig(), Scopes: oneScope},
 	}
 }
 

@@ -79,6 +79,9 @@ func (c *checker) server(name string, s ServerConfig) {
 			c.wrong(path+".hosts."+strconv.Itoa(i), err.Error())
 		}
 	}
+	if s.Scopes != oneScope && s.Scopes != splitScopes {
+		c.wrong(path+".scopes", fmt.Sprintf("must be %q or %q", oneScope, splitScopes))
+	}
 	for i, entry := range s.Allow {
 		if err := checkAllow(entry); err != nil {
 			c.wrong(path+".allow."+strconv.Itoa(i), err.Error())

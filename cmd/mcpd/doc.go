@@ -15,7 +15,7 @@
 //	mcpd restart|stop|start SERVER
 //	mcpd user add|list|remove|passwd|link
 //	mcpd revoke USER              end everything of a person at once: browsers, clients, tokens, workers
-//	mcpd token create             a token for a program, good for one server
+//	mcpd token create|list|revoke tokens for programs, each good for one server
 //	mcpd keys list|rotate         the issuer's own keys; rotate makes new ones while all goes on
 //	mcpd cert                     the certificates: names, issuer, expiry, next renewal, last error
 //	mcpd trust [--install]        print the internal authority's root, or have this machine trust it

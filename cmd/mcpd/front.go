@@ -40,6 +40,7 @@ func (d *daemon) openIssuer(ctx context.Context, cfg *Config) error {
 		Issuer: d.urls.issuer(), Config: cfg.Auth, Store: store, Logger: d.log.Named("idp"), Loopback: d.urls.local(),
 		Resource: func(resource string) (string, string, bool) { return d.world.Load().resource(resource) },
 		Allowed:  func(server string, u idp.User) bool { return d.world.Load().allowed(server, u) },
+		Splits:   func(server string) bool { return d.world.Load().splits(server) },
 		Ended:    d.ended,
 		Welcome:  func(u idp.User) bool { return d.world.Load().welcome(u) },
 	})
@@ -115,7 +116,7 @@ func (d *daemon) verify(ctx context.Context, token, resource string) (router.Pri
 		}
 		return router.Principal{}, err
 	}
-	return router.Principal{ID: g.UserID, Name: g.UserName, Client: g.ClientName, Scopes: g.Scopes, Grant: g.ID}, nil
+	return router.Principal{ID: g.UserID, Name: g.UserName, Client: g.ClientName, Scopes: g.Scopes, Tools: g.Tools, Grant: g.ID}, nil
 }
 
 // principalID is whom a session and a worker belong to; "" where there is no sign-in.

@@ -81,6 +81,7 @@ func (d *daemon) routes(w *world) []router.Route {
 		t := w.tenants[name]
 		first := router.Route{
 			Name: name, Host: w.urls.host(name), Prefix: t.prefix, Resource: t.url, Handler: t.bridge, Entries: t.entries(), Former: d.former(),
+			Scopes: t.cfg.asked(),
 		}
 		all = append(all, first)
 		for i, resource := range w.urls.hosts(t.cfg) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -197,7 +198,7 @@ func (d *daemon) bridges(p *plan, old *world) error {
 		t, o := p.world.tenants[name], old.tenant(name)
 		if o != nil && !slices.Contains(p.change.Restart, name) && !slices.Contains(p.change.Start, name) {
 			t.bridge, t.pool, t.ended, t.health = o.bridge, o.pool, o.ended, o.health
-			if !slices.Equal(o.cfg.Allow, t.cfg.Allow) {
+			if !slices.Equal(o.cfg.Allow, t.cfg.Allow) || o.cfg.Scopes != t.cfg.Scopes {
 				p.change.Policy = append(p.change.Policy, name)
 			}
 			continue
@@ -239,6 +240,7 @@ func (d *daemon) newBridge(t *tenant) error {
 	}
 	t.bridge, err = bridge.New(bridge.Options{
 		Name: t.name, Config: t.cfg.Bridge, Workers: t.pool, Principal: principalID, Prefix: t.prefix,
+		Permit: func(r *http.Request, w bridge.Want) *bridge.Denial { return d.permit(t.name, r, w) },
 		Spawn:  func(ctx context.Context) (io.ReadWriteCloser, error) { return d.supervisor.Spawn(ctx, t.spec) },
 		Sealer: d.sealer, Logger: d.log.Named("bridge").With(serverField(t.name)), Version: readBuild().Version,
 		Observe: func(c bridge.CallRecord) { d.observe(t, c) }, Memory: d.memory.of(t.name, t.spec.Fingerprint()), Ended: t.ended,

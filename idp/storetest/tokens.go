@@ -97,7 +97,7 @@ func rotateOnce(w *world) {
 
 func personalTokens(w *world) {
 	alice := w.user("alice")
-	f := idp.Family{ID: "fam_p", UserID: alice.ID, Server: "alpha", Resource: "r", Scopes: []string{"mcp"}, Label: "backup", AuthTime: w.now, Created: w.now}
+	f := idp.Family{ID: "fam_p", UserID: alice.ID, Server: "alpha", Resource: "r", Scopes: []string{"mcp"}, Label: "backup", Tools: []string{"get_*", "list"}, AuthTime: w.now, Created: w.now}
 	a := w.access(f.ID, "p")
 	w.no(w.Tokens().PutFamily(w.Context(), f, a))
 	h, err := w.Tokens().Access(w.Context(), a.Hash)
@@ -105,6 +105,13 @@ func personalTokens(w *world) {
 	f.Expires = a.Expires
 	same(w, fmt.Sprint(h.Family), fmt.Sprint(f))
 	same(w, h.ClientName, "")
+	w.connected(alice, w.client("cli_1"), "c") // no personal one
+	all, err := w.Tokens().Personal(w.Context(), w.now)
+	w.no(err)
+	same(w, fmt.Sprint(all), fmt.Sprint([]idp.Personal{{Family: f, Hash: a.Hash, User: alice}}))
+	all, err = w.Tokens().Personal(w.Context(), a.Expires)
+	w.no(err)
+	same(w, len(all), 0)
 	f.UserID, f.ID = "usr_none", "fam_q"
 	w.want(w.Tokens().PutFamily(w.Context(), f, w.access(f.ID, "q")), idp.ErrNotFound)
 }
