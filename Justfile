@@ -36,6 +36,10 @@ bench-proxy *ARGS: build
 e2e:
     (cd testdata/peers && npm ci) && MCPD_TEST_REQUIRE=all go test -count=1 ./cmd/mcpd
 
+# hostile servers, killed workers and reloads under load for TIME, mcpd killed KILLS times, and 200 reloads (Linux)
+chaos TIME="20m" KILLS="50":
+    MCPD_CHAOS={{TIME}} MCPD_CHAOS_KILLS={{KILLS}} go test -count=1 -v -timeout 2h -run '^TestChaos' ./cmd/mcpd
+
 # limits, sandboxes and ends on a virtual machine whose cgroups are ours (Debian, as root; a minute)
 vm *TESTS:
     .ci/vm {{TESTS}}

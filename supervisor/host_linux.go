@@ -32,6 +32,13 @@ func awaitExit(p *process) {
 	}
 }
 
+// hasExited tells that the child is dead, reaped or not.
+func hasExited(p *process) bool {
+	var info unix.Siginfo
+	err := unix.Waitid(unix.P_PID, p.pid(), &info, unix.WEXITED|unix.WNOWAIT|unix.WNOHANG, nil)
+	return err == unix.ECHILD || err == nil && info.Signo != 0
+}
+
 // pipeSize is what a child's standard output gets: a 1 MiB answer through the usual 64 KiB takes
 // sixteen turns between child and reader.
 const pipeSize = 1 << 20

@@ -13,8 +13,10 @@ import (
 
 // How long the ends of a process may lie apart.
 const (
-	// verdictGrace is how long a reader or writer whose pipe has ended waits to be told why.
+	// verdictGrace is how long a reader or writer whose pipe has ended waits to be told why: first
+	// to see the process end, and then, on a machine that is short of time, for its reason.
 	verdictGrace = time.Second
+	verdictWait  = 20 * time.Second
 	// pipeGrace is how long what a dead process has left in its pipes may be read. Only what
 	// has left the process's group can hold a pipe open longer, and nobody waits for that.
 	pipeGrace = 250 * time.Millisecond
@@ -111,17 +113,13 @@ func (p *process) SetWriteDeadline(t time.Time) error { return p.stdin.SetWriteD
 // verdict turns the end of a pipe into the reason. The pipe ends a moment before the end of the
 // process is known.
 func (p *process) verdict(err error, otherwise string) error {
-	t := time.NewTimer(verdictGrace)
-	defer t.Stop()
-	select {
-	case <-p.gone:
-		return errors.New(p.why)
-	case <-t.C:
+	if !within(p, verdictGrace) && (!hasExited(p) || !within(p, verdictWait)) {
 		if errors.Is(err, os.ErrClosed) {
 			otherwise = "did not end after its standard input was closed"
 		}
 		return errors.New(otherwise)
 	}
+	return errors.New(p.why)
 }
 
 func (p *process) closeInput() { p.closing.Do(func() { _ = p.stdin.Close() }) } // the child is told either way

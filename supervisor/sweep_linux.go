@@ -85,16 +85,23 @@ func (h *host) settled() bool {
 // clean kills and reaps what is left behind, and tells how much it killed and whether it has to
 // look again.
 func (h *host) clean() (killed int, unsure bool) {
+	before := h.groupsLeft()
+	// The table is read without the lock: with many processes that takes long, and starts and ends would wait for it.
+	table := processes()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := time.Now()
 	strays := make(map[stray]time.Time)
 	doomed := make(map[stray]struct{})
 	groups := make(map[int]struct{})
-	for _, p := range processes() {
+	for _, p := range table {
 		groups[p.group] = struct{}{}
 		key := stray{p.pid, p.start}
-		switch kind := h.classify(p); {
+		kind := h.classify(p)
+		if kind != foreign && kind != started && !p.still() {
+			continue
+		}
+		switch {
 		case kind == member && p.zombie && p.parent == os.Getpid():
 			reap(p.pid)
 		case kind == orphan && !p.zombie:
@@ -116,7 +123,7 @@ func (h *host) clean() (killed int, unsure bool) {
 		}
 	}
 	h.strays, h.doomed = strays, doomed
-	for group := range h.left {
+	for _, group := range before {
 		if _, ok := groups[group]; !ok {
 			delete(h.left, group)
 		}
@@ -124,13 +131,21 @@ func (h *host) clean() (killed int, unsure bool) {
 	return killed, len(strays)+len(doomed)+len(h.left) > 0
 }
 
+// groupsLeft are the groups of which something may be left.
+func (h *host) groupsLeft() []int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return keys(h.left)
+}
+
 // measure counts the orphans and what the groups use.
 func (h *host) measure() measurement {
+	table := processes()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	m := measurement{groups: make(map[int]usage)}
-	for _, p := range processes() {
-		if h.classify(p) == orphan && !p.zombie {
+	for _, p := range table {
+		if h.classify(p) == orphan && !p.zombie && p.still() {
 			m.orphans++
 		}
 		u := m.groups[p.group]
@@ -222,15 +237,26 @@ func processes() (list []proc) {
 		if err != nil {
 			continue
 		}
-		stat, err := os.ReadFile("/proc/" + name + "/stat")
-		if err != nil {
-			continue // it has ended
-		}
-		if p, ok := parseStat(pid, stat); ok {
+		if p, ok := processOf(pid); ok {
 			list = append(list, p)
 		}
 	}
 	return list
+}
+
+// processOf reads one line of the process table; false if there is none any more.
+func processOf(pid int) (proc, bool) {
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return proc{}, false
+	}
+	return parseStat(pid, stat)
+}
+
+// still tells that the number is that process's now, too, and that it is as dead or alive as it was.
+func (p proc) still() bool {
+	now, ok := processOf(p.pid)
+	return ok && now.start == p.start && now.group == p.group && now.zombie == p.zombie
 }
 
 // parseStat reads a line of proc_pid_stat(5). The name in it is whatever the process calls itself,

@@ -29,25 +29,23 @@ func (h *host) watch() {
 
 // judge kills the workers that are over a limit.
 func (h *host) judge() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	limited := make(map[int]usage)
-	for group, t := range h.live {
-		if t.want.Memory > 0 || t.want.Tasks > 0 {
-			limited[group] = usage{}
-		}
-	}
+	limited := h.limited()
 	if len(limited) == 0 {
 		return
 	}
+	used := make(map[int]usage)
 	for _, p := range processes() {
-		if u, ok := limited[p.group]; ok && !p.zombie {
-			limited[p.group] = u.plus(p)
+		if _, ok := limited[p.group]; ok && !p.zombie {
+			used[p.group] = used[p.group].plus(p)
 		}
 	}
-	for group, u := range limited {
-		t := h.live[group]
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for group, t := range limited {
+		u := used[group]
 		switch {
+		case h.live[group] != t: // it has ended meanwhile
+			continue
 		case t.want.Memory > 0 && u.memory > t.want.Memory:
 			t.sentence = confine.OutOfMemory(t.want.Memory)
 		case t.want.Tasks > 0 && u.tasks > t.want.Tasks:
@@ -57,6 +55,19 @@ func (h *host) judge() {
 		}
 		t.signal(syscall.SIGKILL)
 	}
+}
+
+// limited are the workers that have a limit, by process group.
+func (h *host) limited() map[int]*tracked {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	limited := make(map[int]*tracked)
+	for group, t := range h.live {
+		if t.want.Memory > 0 || t.want.Tasks > 0 {
+			limited[group] = t
+		}
+	}
+	return limited
 }
 
 func (u usage) plus(p proc) usage {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -78,7 +79,8 @@ func (d *instance) path(name string) string { return filepath.Join(d.dir, name) 
 // configure writes the configuration file; a running daemon reads it at the next reload.
 func (d *instance) configure(text string) {
 	d.t.Helper()
-	if err := os.WriteFile(d.config, []byte(text), 0o600); err != nil {
+	aside := d.config + ".new" // renamed, so that no reload reads half of it
+	if err := errors.Join(os.WriteFile(aside, []byte(text), 0o600), os.Rename(aside, d.config)); err != nil {
 		d.t.Fatal(err)
 	}
 }

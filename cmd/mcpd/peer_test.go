@@ -37,6 +37,7 @@ func peerMain(args []string) int {
 	noise := fs.Bool("noise", false, "write lines to stdout that are not JSON")
 	delay := fs.Duration("delay", 0, "wait this long before reading the first line")
 	say := fs.String("say", "", "write this to stderr")
+	vice := fs.String("vice", "", "one of vices")
 	if err := fs.Parse(args); err != nil {
 		return 2
 	}
@@ -62,6 +63,9 @@ func peerMain(args []string) int {
 		fmt.Println("peer: starting up, and saying so in the wrong place")
 	}
 	<-time.After(*delay)
+	if bad := vices[*vice]; bad != nil {
+		bad(*tag)
+	}
 	err := newPeer().Run(context.Background(), &mcp.IOTransport{Reader: io.NopCloser(bufio.NewReader(os.Stdin)), Writer: nopWriteCloser{os.Stdout}})
 	if *deaf {
 		<-time.After(time.Hour)
