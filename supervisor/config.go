@@ -34,6 +34,12 @@ type Config struct {
 	// Disabled keeps the entry and runs nothing. Default: false.
 	Disabled bool `koanf:"disabled"`
 
+	// Exclusive is for a server that cannot run twice at the same time, because of a file that it
+	// locks or a port: it has one worker at most, and after a change the new one starts when the
+	// old one is gone. It is not tried out for its protocol either: era = "auto" means "legacy".
+	// Default: false.
+	Exclusive bool `koanf:"exclusive"`
+
 	Workers  WorkersConfig  `koanf:"workers"`
 	Timeouts TimeoutsConfig `koanf:"timeouts"`
 	Limits   LimitsConfig   `koanf:"limits"`
@@ -117,6 +123,14 @@ func (c Config) Validate() error {
 	c.Limits.validate(wrong)
 	c.Sandbox.validate(wrong)
 	return errors.Join(errs...)
+}
+
+// most is how many workers the server may have.
+func (c Config) most() int {
+	if c.Exclusive {
+		return 1
+	}
+	return c.Workers.Max
 }
 
 func (c WorkersConfig) validate(wrong func(key, format string, args ...any)) {

@@ -30,6 +30,15 @@
 // A worker is withdrawn from the pool before anybody can read of its end, so a call that fails
 // because its worker fell, and is made again, never gets the same one.
 //
+// # A change of what runs
+//
+// A server that serves and is changed goes on as it was. What replaces it is a server of its own that
+// comes up beside it; once a worker of that is ready, whoever applied the change says Promote, and the
+// server of before takes no more calls, finishes those it has and ends. A replacement that does not start
+// goes on trying and changes nothing meanwhile.
+//
+//	Apply ─▶ beside[name]: starting ⇄ backoff ── ready ──▶ Promote ─▶ servers[name]; the old: leaving
+//
 // # States
 //
 // The door of a server and each of its workers are machines over one table. This is the table; a

@@ -36,7 +36,7 @@ func (s *server[C]) supersede(why string) {
 	serving := s.census().ready > 0
 	s.generation++
 	s.parting = why
-	s.relieving = serving && s.wanted() > 0
+	s.relieving = serving && s.wanted() > 0 && !s.spec.Exclusive
 	if !s.relieving {
 		s.retire(func(w *worker[C]) bool { return true })
 		return
@@ -223,7 +223,7 @@ func (s *server[C]) expel(match func(key string) bool) {
 
 // wanted is how many workers are kept ready for callers that have none.
 func (s *server[C]) wanted() int {
-	if s.bespoken {
+	if s.bespoken || s.standby {
 		return max(s.spec.Workers.Min, 1)
 	}
 	return s.spec.Workers.Min

@@ -232,15 +232,16 @@ func (s *server[C]) evict(now time.Time) bool {
 }
 
 // room tells whether one more worker may be started. Workers of a generation before, which are
-// on their way out, do not count: a change would otherwise wait for the last old call.
+// on their way out, do not count: a change would otherwise wait for the last old call. It does where
+// the server is exclusive.
 func (s *server[C]) room() bool {
 	n := 0
 	for _, w := range s.workers {
-		if w.generation == s.generation {
+		if w.generation == s.generation || s.spec.Exclusive {
 			n++
 		}
 	}
-	return n < s.spec.Workers.Max
+	return n < s.spec.most()
 }
 
 // freeing counts the places that are about to become free.
@@ -254,8 +255,8 @@ func (s *server[C]) freeing() (n int) {
 }
 
 func (s *server[C]) busy(waiting int) error {
-	reason := fmt.Sprintf("all %d workers are busy", s.spec.Workers.Max)
-	if s.spec.Workers.Max == 1 {
+	reason := fmt.Sprintf("all %d workers are busy", s.spec.most())
+	if s.spec.most() == 1 {
 		reason = "its only worker is busy"
 	}
 	if waiting > 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"slices"
 	"time"
 )
 
@@ -23,15 +24,19 @@ func (s *Supervisor[C]) list() map[string]*server[C] {
 	return maps.Clone(s.servers)
 }
 
-// all are the servers of the list and those that are on their way out of it.
+// all are the servers of the list, their replacements and those that are on their way out of it.
 func (s *Supervisor[C]) all() []*server[C] {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	list := keys(s.leaving)
-	for _, srv := range s.servers {
-		list = append(list, srv)
-	}
-	return list
+	list = slices.AppendSeq(list, maps.Values(s.servers))
+	return slices.AppendSeq(list, maps.Values(s.beside))
+}
+
+func (s *Supervisor[C]) listed(name string) *server[C] {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.servers[name]
 }
 
 func (s *Supervisor[C]) disposables() []*disposable {
@@ -66,13 +71,18 @@ func (s *Supervisor[C]) admit(name string) *server[C] {
 	}
 	srv := newServer[C](name, s.o)
 	s.servers[name] = srv
-	s.running.Go(func() { // ends when the server is told to leave, by Apply or by Close
+	s.launch(srv)
+	return srv
+}
+
+// launch starts the owner of a server. Callers hold mu.
+func (s *Supervisor[C]) launch(srv *server[C]) {
+	s.running.Go(func() { // ends when the server is told to leave, by Apply, Promote or Close
 		srv.run()
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		delete(s.leaving, srv)
 	})
-	return srv
 }
 
 // dismiss takes a server off the list. It is seen until its last worker is gone.
@@ -142,7 +152,7 @@ func (s *server[C]) up() (bool, error) {
 	if err := s.refusal(time.Now()); err != nil {
 		return false, err
 	}
-	if !s.bespoken { // what was asked for has come to nothing
+	if !s.bespoken && !s.standby { // what was asked for has come to nothing
 		return false, errors.New(s.why)
 	}
 	return false, nil

@@ -39,8 +39,10 @@ type server[C any] struct {
 	workers    []*worker[C]
 	queue      []*waiter[C]
 	watchers   []watcher
-	relieving  bool          // workers of an older generation serve until one of this is ready
-	bespoken   bool          // a person asked for a start: keep one spare until it is ready or failed
+	relieving  bool // workers of an older generation serve until one of this is ready
+	bespoken   bool // a person asked for a start: keep one spare until it is ready or failed
+	standby    bool // it is a replacement: keep one spare, and try again until it is ready
+	born       time.Time
 	grace      time.Duration // how long a draining worker may take
 	parting    string        // why workers are retired
 	lacking    string        // why the command cannot be found
@@ -66,7 +68,7 @@ func newServer[C any](name string, o Options) *server[C] {
 		ring:   &ring{lines: o.LogLines, bytes: o.LogBytes},
 		events: make(chan occurrence[C]), asks: make(chan func()), nudges: make(chan struct{}, 1),
 		quit: make(chan struct{}), done: make(chan struct{}),
-		mask: newMasker(nil), door: machine{state: disabled, since: time.Now()}, grace: o.Drain,
+		born: time.Now(), mask: newMasker(nil), door: machine{state: disabled, since: time.Now()}, grace: o.Drain,
 	}
 	s.ring.file = newLogFile(o.LogFiles, name, s.log)
 	s.pool = &Pool[C]{server: s, ready: make(map[string][]*worker[C]), crowded: make(map[string]bool)}

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -50,6 +51,7 @@ type ServerStatus struct {
 	InForce, Missing []string
 
 	want confine.Want
+	born time.Time // of what owns the server: when a replacement was ordered
 }
 
 // WorkerStatus is one worker process at one moment.
@@ -143,12 +145,21 @@ func (s *server[C]) census() (n census) {
 	return n
 }
 
+// measured is the server's status; false if it is gone.
+func (s *server[C]) measured(groups map[int]usage) (ServerStatus, bool) {
+	got := make(chan ServerStatus, 1)
+	if s.ask(context.Background(), func() { got <- s.status(groups) }) != nil {
+		return ServerStatus{}, false
+	}
+	return <-got, true
+}
+
 // status is measured by the owner.
 func (s *server[C]) status(groups map[int]usage) ServerStatus {
 	st := ServerStatus{
 		Name: s.name, State: s.seen, Reason: s.why, Since: s.seenSince,
 		Restarts: s.restarts.all, RestartsHour: s.restarts.lastHour(time.Now()),
-		Queue: len(s.queue), Max: s.spec.Workers.Max, Calls: s.past, want: s.spec.want(),
+		Queue: len(s.queue), Max: s.spec.most(), Calls: s.past, want: s.spec.want(), born: s.born,
 	}
 	if s.door.state == backoff {
 		st.NextTry = s.door.deadline

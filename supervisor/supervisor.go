@@ -31,6 +31,10 @@ type Entry[C any] struct {
 
 	// Spread lets a key have several workers. Without it everything of a key meets in one process.
 	Spread bool
+
+	// Beside has a server that serves and was changed go on as it was, until what is to replace it has a worker ready
+	// and Promote is called. Without it, and for Exclusive servers, the change takes place in the server.
+	Beside bool
 }
 
 // Supervisor owns the processes of a list of servers. It is safe for concurrent use.
@@ -44,6 +48,7 @@ type Supervisor[C any] struct {
 
 	mu      sync.Mutex
 	servers map[string]*server[C]    // guarded by mu; the list
+	beside  map[string]*server[C]    // guarded by mu; replacements of those in the list
 	leaving map[*server[C]]struct{}  // guarded by mu; removed, not yet gone
 	spawned map[*disposable]struct{} // guarded by mu; what Spawn started, not yet gone
 	closed  bool                     // guarded by mu
@@ -58,7 +63,7 @@ func New[C any](o Options) *Supervisor[C] {
 		o.system = newHost(o)
 	}
 	return &Supervisor[C]{
-		o: o, servers: make(map[string]*server[C]), leaving: make(map[*server[C]]struct{}),
+		o: o, servers: make(map[string]*server[C]), beside: make(map[string]*server[C]), leaving: make(map[*server[C]]struct{}),
 		spawned: make(map[*disposable]struct{}),
 	}
 }
@@ -88,13 +93,13 @@ func (s *Supervisor[C]) Apply(ctx context.Context, want []Entry[C]) (Change, err
 	}
 	change := Diff(s.specs(), specs)
 	for _, e := range want {
-		srv := s.admit(e.Spec.Name)
-		if err := srv.do(func() { srv.configure(e) }); err != nil {
+		if err := s.place(e); err != nil {
 			return change, fmt.Errorf("cannot configure server %q: %w", e.Spec.Name, err)
 		}
 	}
 	for name, srv := range s.list() {
 		if !slices.ContainsFunc(specs, func(t Spec) bool { return t.Name == name }) {
+			s.abandon(name)
 			s.dismiss(srv)
 			srv.leave("server was removed", s.o.Drain)
 		}
@@ -125,13 +130,18 @@ func (s *Supervisor[C]) Snapshot() Snapshot {
 	m := s.o.system.measure()
 	snap := Snapshot{Orphans: m.orphans}
 	for _, srv := range s.all() {
-		got := make(chan ServerStatus, 1)
-		if srv.ask(context.Background(), func() { got <- srv.status(m.groups) }) == nil {
-			st := <-got
-			held := s.o.system.report(st.want)
-			st.InForce, st.Missing = held.InForce, held.Missing
-			snap.Servers = append(snap.Servers, st)
+		st, ok := srv.measured(m.groups)
+		if !ok || srv == s.replacement(srv.name) {
+			continue
 		}
+		held := s.o.system.report(st.want)
+		st.InForce, st.Missing = held.InForce, held.Missing
+		if next := s.replacement(srv.name); next != nil && srv == s.listed(srv.name) {
+			if how, ok := next.measured(m.groups); ok {
+				st.withReplacement(how)
+			}
+		}
+		snap.Servers = append(snap.Servers, st)
 	}
 	slices.SortFunc(snap.Servers, func(a, b ServerStatus) int { return cmp.Compare(a.Name, b.Name) })
 	return snap

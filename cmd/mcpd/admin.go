@@ -93,11 +93,19 @@ func (d *daemon) adminStatus(_ http.ResponseWriter, r *http.Request) (any, error
 }
 
 func (d *daemon) adminReload(_ http.ResponseWriter, r *http.Request) (any, error) {
-	return d.reload(context.WithoutCancel(r.Context()))
+	ch, err := d.reload(context.WithoutCancel(r.Context()))
+	if err != nil {
+		return nil, err
+	}
+	held, notes := d.settle(r.Context())
+	ch.Held, ch.Notes = held, append(ch.Notes, notes...)
+	return ch, nil
 }
 
 // adminCheck is a reload without the doing: the daemon's own environment expands the file, so its answer is the true one.
 func (d *daemon) adminCheck(http.ResponseWriter, *http.Request) (any, error) {
+	d.reloading.Lock()
+	defer d.reloading.Unlock()
 	p, err := d.plan()
 	if err != nil {
 		return nil, err
@@ -208,6 +216,7 @@ func (d *daemon) adminPower(_ http.ResponseWriter, r *http.Request) (any, error)
 	if !ok {
 		return nil, &adminError{http.StatusNotFound, "no such action"}
 	}
+	d.putInPlace(name)
 	if err := do(r.Context(), name); err != nil {
 		return nil, err
 	}

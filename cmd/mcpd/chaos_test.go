@@ -237,18 +237,6 @@ func TestChaosRun(t *testing.T) {
 			took[len(took)/2], percentile99(took), (now-spent)/in.Seconds()*100)
 		spent = now
 	}
-	alone := func(what string) []time.Duration {
-		l.begin(12, m.healthy)
-		<-time.After(total / 4)
-		took := l.end()
-		report(what, took, total/4)
-		return took
-	}
-	alone("healthy servers alone, from a cold start")
-	d.quiet(m.tag)
-	before := d.still()
-	usual := alone("healthy servers alone")
-
 	victims := &load{t: t, d: d, client: l.client, base: l.base, tokens: l.tokens, users: l.users, excused: map[string]int{},
 		think: 20 * time.Millisecond, patient: 2 * time.Minute, excuse: func(_ string, f failure) string {
 			if f.status == 0 { // no answer is none of the truths
@@ -256,12 +244,27 @@ func TestChaosRun(t *testing.T) {
 			}
 			return "the server is hostile"
 		}}
-	victims.begin(8, bad)
+	kills, reloads := 0, 0
+	mess := func(what string, during time.Duration) []time.Duration {
+		victims.begin(8, bad)
+		l.begin(12, m.healthy)
+		k, r := d.chaos(m, during)
+		took := l.end()
+		victims.end()
+		kills, reloads = kills+k, reloads+r
+		report(fmt.Sprintf("%s, %d kills and %d reloads", what, k, r), took, during)
+		d.configure(first)
+		d.must("reload")
+		d.quiet(m.tag)
+		return took
+	}
+	mess("chaos, from a cold start", total/4) // so that whatever is kept of calls, logs and lists is there already
+	before := d.still()
 	l.begin(12, m.healthy)
-	kills, reloads := d.chaos(m, total/2)
-	took := l.end()
-	victims.end()
-	report(fmt.Sprintf("chaos, %d kills and %d reloads", kills, reloads), took, total/2)
+	<-time.After(total / 4)
+	usual := l.end()
+	report("healthy servers alone", usual, total/4)
+	took := mess("chaos", total/2)
 	t.Logf("the 99th percentile is %.1f times that of the healthy alone", float64(percentile99(took))/float64(percentile99(usual)))
 	l.check()
 	victims.check()
@@ -269,9 +272,6 @@ func TestChaosRun(t *testing.T) {
 		t.Error("that is too little to show anything")
 	}
 
-	d.configure(first)
-	d.must("reload")
-	d.quiet(m.tag)
 	if st := d.status(); st.Orphans != 0 || len(st.Servers) != 30 {
 		t.Errorf("%d servers and %d orphans, want 30 and 0", len(st.Servers), st.Orphans)
 	}

@@ -34,7 +34,8 @@
 //
 // # Signals
 //
-// SIGHUP loads the configuration again and applies what differs; an invalid file changes nothing.
+// SIGHUP loads the configuration again and applies what differs; an invalid file changes nothing. A server
+// that serves is replaced when what replaces it is ready; until then, and if it does not start, it goes on.
 // SIGTERM and SIGINT stop: no new requests, streams end, calls in flight get some seconds, children are
 // stopped in parallel. A second one does not wait for calls.
 //

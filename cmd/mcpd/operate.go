@@ -18,6 +18,11 @@ import (
 func (c *cli) reloadCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "reload", Short: "apply the edited configuration, wait, and print what changed", Args: exactly(0),
+		Long: `Applies the edited configuration, waits until the servers that were changed while they served are replaced, and
+prints what changed.
+
+Exit code 1 means that the configuration is wrong and changed nothing, or that what is to replace a server does not
+start: that server goes on as it was, and mcpd goes on trying. mcpd restart SERVER puts the new one in its place anyway.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			admin, err := c.admin()
 			if err != nil {
@@ -27,7 +32,10 @@ func (c *cli) reloadCommand() *cobra.Command {
 			if err := admin.post(cmd.Context(), "/v1/reload", nil, &ch); err != nil {
 				return c.refused(err, "nothing was changed")
 			}
-			return ch.print(c.stdout)
+			if err := ch.print(c.stdout); err != nil || len(ch.Held) == 0 {
+				return err
+			}
+			return silentError{}
 		},
 	}
 }
@@ -198,7 +206,23 @@ type change struct {
 	Update  []string `json:"update"`
 	Keep    []string `json:"keep"`
 	Policy  []string `json:"policy"`
-	Notes   []string `json:"notes"` // settings that only a restart of mcpd applies
+	Notes   []string `json:"notes"` // settings that only a restart of mcpd applies, and what did not start
+	Held    []string `json:"held"`  // of Restart, those that go on as they were: what replaces them does not start
+}
+
+// line is the change in one line; what is empty is left out.
+func (ch change) line() string {
+	var b strings.Builder
+	for _, part := range []struct {
+		verb  string
+		names []string
+	}{{"start", ch.Start}, {"stop", ch.Stop}, {"restart", ch.Restart}, {"update", ch.Update}, {"policy", ch.Policy}} {
+		if len(part.names) > 0 {
+			fmt.Fprintf(&b, "%s %s, ", part.verb, strings.Join(part.names, " "))
+		}
+	}
+	fmt.Fprintf(&b, "keep %d", len(ch.Keep))
+	return b.String()
 }
 
 func (ch change) print(w io.Writer) error {

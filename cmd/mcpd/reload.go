@@ -28,6 +28,9 @@ func (d *daemon) reload(ctx context.Context) (change, error) {
 		err = d.apply(ctx, p)
 	}
 	last := &ReloadStatus{Time: time.Now()}
+	if err == nil {
+		last.Change = p.change.line()
+	}
 	if err != nil {
 		last.Error = err.Error()
 		d.lastReload.Store(last)
@@ -41,26 +44,32 @@ func (d *daemon) reload(ctx context.Context) (change, error) {
 func (d *daemon) summary() string {
 	w := d.world.Load()
 	line := fmt.Sprintf("serving %d servers on %s", len(w.tenants), d.listener.Addr())
-	if last := d.lastReload.Load(); last != nil && last.Error != "" {
+	switch last := d.lastReload.Load(); {
+	case last == nil:
+	case last.Error != "":
 		line += "; the last reload was refused: " + last.Error
+	default:
+		line += "; the last reload: " + last.Change
 	}
 	return line
 }
 
 // apply makes the plan's world the one that serves: processes first, then policy and routes in one
-// swap each, and only then the old bridges drain, behind the caller's back.
+// swap each, and only then the old bridges drain, behind the caller's back. A server that serves goes on
+// until what replaces it is ready (beside.go).
 func (d *daemon) apply(ctx context.Context, p *plan) error {
 	entries := make([]supervisor.Entry[*bridge.Conn], 0, len(p.world.tenants))
 	for _, name := range p.world.names() {
 		t := p.world.tenants[name]
 		entries = append(entries, supervisor.Entry[*bridge.Conn]{
-			Spec: t.spec, Open: t.bridge.Open, Spare: bridge.FitsSpare, Spread: t.cfg.Bridge.Isolation == "shared",
+			Spec: t.spec, Open: t.bridge.Open, Spare: bridge.FitsSpare, Spread: t.cfg.Bridge.Isolation == "shared", Beside: true,
 		})
 	}
 	if _, err := d.supervisor.Apply(ctx, entries); err != nil {
 		return err
 	}
-	for _, t := range p.fresh {
+	d.hold(p)
+	for _, t := range p.world.tenants {
 		if sp, ok := d.supervisor.Pool(t.name); ok {
 			t.pool.p.Store(sp)
 		}
@@ -82,15 +91,20 @@ func (d *daemon) apply(ctx context.Context, p *plan) error {
 		d.log.Warn(n)
 	}
 	for _, t := range p.gone {
-		d.background.Go(func() { // ends with the drain, or when the daemon stops
-			ctx, cancel := context.WithTimeout(d.draining, replacedDrain)
-			defer cancel()
-			if err := t.bridge.Close(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
-				d.log.Warn("replaced server did not close cleanly", serverField(t.name), zap.Error(err))
-			}
-		})
+		d.retire(t)
 	}
 	return nil
+}
+
+// retire lets the bridge of a server that was removed or replaced finish its calls.
+func (d *daemon) retire(t *tenant) {
+	d.background.Go(func() { // ends with the drain, or when the daemon stops
+		ctx, cancel := context.WithTimeout(d.draining, replacedDrain)
+		defer cancel()
+		if err := t.bridge.Close(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+			d.log.Warn("replaced server did not close cleanly", serverField(t.name), zap.Error(err))
+		}
+	})
 }
 
 // forget removes what is remembered of servers that are gone or run something else now.

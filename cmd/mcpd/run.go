@@ -61,7 +61,8 @@ type daemon struct {
 
 	neighbours bridge.Neighbours
 	world      atomic.Pointer[world]
-	reloading  sync.Mutex // one reload at a time
+	reloading  sync.Mutex         // one reload at a time
+	beside     map[string]*tenant // guarded by reloading; what is to replace a server, once it is ready
 	lastReload atomic.Pointer[ReloadStatus]
 
 	closing    context.Context // done once the daemon stops: ends what would wait for ever
@@ -250,7 +251,7 @@ func (d *daemon) stopFront(ctx context.Context) {
 	}
 	var front sync.WaitGroup
 	if w := d.world.Load(); w != nil {
-		front.Go(func() { d.late("calls", w.close(calls)) }) // ends with calls
+		front.Go(func() { d.late("calls", errors.Join(w.close(calls), d.dropBeside(calls))) }) // ends with calls
 	}
 	if d.listener != nil {
 		front.Go(func() { d.late("requests", d.listener.Shutdown(ctx)) }) // ends with the last answer, or ctx

@@ -44,8 +44,9 @@ type ListenStatus struct {
 
 // ReloadStatus tells how the last reload ended.
 type ReloadStatus struct {
-	Time  time.Time `json:"time" help:"when it ended"`
-	Error string    `json:"error,omitempty" help:"why nothing was changed; absent when it was applied"`
+	Time   time.Time `json:"time" help:"when it ended"`
+	Error  string    `json:"error,omitempty" help:"why nothing was changed; absent when it was applied"`
+	Change string    `json:"change,omitempty" help:"what it changed, in one line"`
 }
 
 // ServerStatus is one server.

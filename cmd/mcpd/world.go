@@ -137,7 +137,6 @@ func (w *world) close(ctx context.Context) error {
 type plan struct {
 	world  *world
 	change change
-	fresh  []*tenant // bridges that this plan made
 	gone   []*tenant // tenants of the old world whose bridges end
 }
 
@@ -203,10 +202,13 @@ func (d *daemon) bridges(p *plan, old *world) error {
 			}
 			continue
 		}
+		if b := d.beside[name]; b != nil && b.spec.Equal(t.spec) {
+			t.bridge, t.pool, t.ended, t.health = b.bridge, b.pool, b.ended, b.health
+			continue
+		}
 		if err := d.newBridge(t); err != nil {
 			return fmt.Errorf("servers.%s: %w", name, err)
 		}
-		p.fresh = append(p.fresh, t)
 	}
 	if old != nil {
 		for _, name := range old.names() {
@@ -232,6 +234,10 @@ func (ch *change) processes(c supervisor.Change) {
 
 func (d *daemon) newBridge(t *tenant) error {
 	t.pool, t.health = &pool{}, &health{}
+	spawn := func(ctx context.Context) (io.ReadWriteCloser, error) { return d.supervisor.Spawn(ctx, t.spec) }
+	if t.cfg.Exclusive {
+		spawn = nil
+	}
 	var err error
 	if old := d.world.Load().tenant(t.name); old != nil {
 		t.ended, t.health = old.ended, old.health // one writer per file, also while the old bridge still drains
@@ -241,7 +247,7 @@ func (d *daemon) newBridge(t *tenant) error {
 	t.bridge, err = bridge.New(bridge.Options{
 		Name: t.name, Config: t.cfg.Bridge, Workers: t.pool, Principal: principalID, Prefix: t.prefix,
 		Permit: func(r *http.Request, w bridge.Want) *bridge.Denial { return d.permit(t.name, r, w) },
-		Spawn:  func(ctx context.Context) (io.ReadWriteCloser, error) { return d.supervisor.Spawn(ctx, t.spec) },
+		Spawn:  spawn,
 		Sealer: d.sealer, Logger: d.log.Named("bridge").With(serverField(t.name)), Version: readBuild().Version,
 		Observe: func(c bridge.CallRecord) { d.observe(t, c) }, Memory: d.memory.of(t.name, t.spec.Fingerprint()), Ended: t.ended,
 		Neighbours: &d.neighbours,
