@@ -89,6 +89,9 @@ func (i *Issuer) endUser(id string) {
 	i.ended(Ended{UserID: id})
 }
 
+// Snapshot copies all that the issuer keeps to a new file, which OpenStore opens, while all goes on.
+func (i *Issuer) Snapshot(ctx context.Context, file string) error { return i.store.Snapshot(ctx, file) }
+
 // Everybody lists people and services, by name.
 func (i *Issuer) Everybody(ctx context.Context) ([]User, error) {
 	users, err := i.store.Users().List(ctx)

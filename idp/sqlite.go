@@ -23,6 +23,7 @@ var schemas embed.FS
 // never meet SQLITE_BUSY; the others read beside it (WAL).
 type db struct {
 	write, read *sql.DB
+	dsn         string
 	access      *sql.Stmt // looks up an access token: what every request with an unknown one costs
 }
 
@@ -43,7 +44,7 @@ func OpenStore(file string) (Store, error) {
 		return nil, fmt.Errorf("cannot protect store: %w", err)
 	}
 	dsn := "file:" + (&url.URL{Path: file}).EscapedPath() + "?" + pragmas
-	d := &db{}
+	d := &db{dsn: dsn}
 	if d.write, err = sql.Open("sqlite", dsn+"&_txlock=immediate"); err != nil {
 		return nil, fmt.Errorf("cannot open store: %w", err)
 	}
@@ -67,6 +68,21 @@ func OpenStore(file string) (Store, error) {
 // Close releases the file.
 func (d *db) Close() error {
 	return errors.Join(d.access.Close(), d.read.Close(), d.write.Close())
+}
+
+// Snapshot implements Store. It reads beside the writers, on a connection of its own: those for reading are held to that.
+func (d *db) Snapshot(ctx context.Context, file string) error {
+	from, err := sql.Open("sqlite", d.dsn)
+	if err != nil {
+		return fmt.Errorf("cannot copy store: %w", err)
+	}
+	if err = os.WriteFile(file, nil, 0o600); err == nil { // an empty file is filled, and keeps its mode
+		_, err = from.ExecContext(ctx, "VACUUM INTO ?", file)
+	}
+	if err := errors.Join(err, from.Close()); err != nil {
+		return fmt.Errorf("cannot copy store: %w", err)
+	}
+	return nil
 }
 
 func (d *db) Users() UserStore       { return dbUsers{d} }

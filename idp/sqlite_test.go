@@ -1,9 +1,13 @@
 package idp_test
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/mcpd/mcpd/idp"
@@ -18,6 +22,50 @@ func TestSQLite(t *testing.T) {
 		}
 		return s
 	})
+}
+
+// A copy that is made while others write is a store, and has what was there before.
+func TestSnapshot(t *testing.T) {
+	s, err := idp.OpenStore(filepath.Join(t.TempDir(), "mcpd.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	add := func(name string) error {
+		return s.Users().Create(t.Context(), idp.Account{User: idp.User{ID: "usr_" + name, Name: name}})
+	}
+	if err := add("alice"); err != nil {
+		t.Fatal(err)
+	}
+	writing, stop := context.WithCancel(t.Context())
+	var writer sync.WaitGroup
+	writer.Go(func() { // ends with stop
+		for n := 0; writing.Err() == nil; n++ {
+			if err := add(fmt.Sprint("bob", n)); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	copied := filepath.Join(t.TempDir(), "copy.db")
+	err = s.Snapshot(t.Context(), copied)
+	stop()
+	writer.Wait()
+	if err := errors.Join(err, s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(copied); err != nil || info.Mode().Perm() != 0o600 {
+		t.Error(info, err)
+	}
+	if s, err = idp.OpenStore(copied); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := s.Users().ByName(t.Context(), "alice"); err != nil {
+		t.Error(err)
+	}
+	if err := s.Snapshot(t.Context(), filepath.Join(t.TempDir(), "no", "copy.db")); err == nil {
+		t.Error("a copy in a folder that is not there")
+	}
 }
 
 func TestStoreFile(t *testing.T) {

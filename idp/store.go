@@ -25,6 +25,9 @@ type Store interface {
 	// Sweep removes at most s.Limit rows of each kind that time has made worthless
 	// and returns how many it removed.
 	Sweep(ctx context.Context, s Sweep) (int, error)
+
+	// Snapshot writes the whole store as it is at one moment to a new file, which OpenStore opens, while all goes on.
+	Snapshot(ctx context.Context, file string) error
 	Close() error
 }
 

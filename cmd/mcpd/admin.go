@@ -43,6 +43,7 @@ func (d *daemon) adminHandler() http.Handler {
 		"PUT /v1/users/{user}/password":  d.adminPassword,
 		"POST /v1/users/{user}/link":     d.adminLink,
 		"POST /v1/users/{user}/revoke":   d.adminRevoke,
+		"GET /v1/backup":                 d.adminBackup,
 		"GET /v1/keys":                   d.adminKeys,
 		"POST /v1/keys":                  d.adminRotateKeys,
 		"GET /v1/tokens":                 d.adminTokens,

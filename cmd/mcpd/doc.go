@@ -17,6 +17,7 @@
 //	mcpd revoke USER              end everything of a person at once: browsers, clients, tokens, workers
 //	mcpd token create|list|revoke tokens for programs, each good for one server
 //	mcpd keys list|rotate         the issuer's own keys; rotate makes new ones while all goes on
+//	mcpd backup FILE              all that mcpd keeps, in one file, while it runs
 //	mcpd cert                     the certificates: names, issuer, expiry, next renewal, last error
 //	mcpd trust [--install]        print the internal authority's root, or have this machine trust it
 //	mcpd metrics                  what is counted and measured, in the format of Prometheus
