@@ -1,0 +1,22 @@
+// Package pin turns the command line of a package runner, "npx -y some-server", into the program that it
+// would start after a while, and keeps that program at one version until somebody asks for another.
+//
+//	Parse ──▶ Request ──▶ Resolve ──▶ Program       "node …/dist/index.js"
+//	                         │
+//	                         ├─ in the working directory's node_modules: as it is there
+//	                         ├─ pinned and installed: nothing but a look at two files
+//	                         └─ else, one at a time per package: npm install ──▶ packages/NAME@VERSION
+//	                                                                 │
+//	                         Newest ── beside the present one ───────┘
+//	                         Accept, Back: which of the two is the server's
+//
+// A version that was installed is never changed; a new one is a directory beside it, so workers of the old
+// one go on undisturbed. What a server's pin is stands in one file (pins.json), with the digest that the
+// registry gave for it: what comes under the same version later, and is something else, is not started.
+// Its dependencies stay as they were installed for as long as the directory is there.
+//
+// Install scripts of packages do not run unless the server's entry allows it; those that were left out
+// are named.
+//
+// The package starts no process: Run is given to it. It does not know MCP and does not try what it installs.
+package pin
