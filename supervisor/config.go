@@ -20,6 +20,14 @@ type Config struct {
 	// Args are the arguments, passed as they are: no shell reads them. Default: none.
 	Args []string `koanf:"args"`
 
+	// Pin starts the program of an npm package itself where the command is npx: its version is
+	// looked up and installed once, and stays until mcpd update. Where that cannot be, npx is run as
+	// it is written, and a warning says why. Default: true.
+	Pin bool `koanf:"pin"`
+
+	// InstallScripts lets packages run their install scripts, with pin. Default: false.
+	InstallScripts bool `koanf:"install_scripts"`
+
 	// Env is added to the child's small base environment. Default: none.
 	Env map[string]string `koanf:"env"`
 
@@ -80,6 +88,7 @@ type TimeoutsConfig struct {
 // DefaultConfig is what an entry inherits where neither it nor [defaults] says otherwise.
 func DefaultConfig() Config {
 	return Config{
+		Pin:      true,
 		Workers:  WorkersConfig{Max: 4, Idle: 15 * time.Minute, Queue: 256},
 		Timeouts: TimeoutsConfig{Start: time.Minute, Stdin: 2 * time.Second, Term: 3 * time.Second},
 		Sandbox:  SandboxConfig{Network: true},

@@ -2,6 +2,8 @@ package supervisor
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"syscall"
 	"time"
@@ -12,6 +14,10 @@ import (
 // waits for that; so do the end of ctx and the supervisor's Close. Its standard error goes where
 // that of the server's workers goes, if there is a server of that name.
 func (s *Supervisor[C]) Spawn(ctx context.Context, spec Spec) (io.ReadWriteCloser, error) {
+	spec, err := s.o.Resolve(ctx, spec)
+	if err != nil {
+		return nil, &Unavailable{Reason: "server cannot start: " + err.Error()}
+	}
 	path, err := lookup(spec)
 	if err != nil {
 		return nil, &Unavailable{Reason: "server cannot start: " + err.Error()}
@@ -79,4 +85,43 @@ func (d *disposable) SetWriteDeadline(t time.Time) error {
 		return w.SetWriteDeadline(t)
 	}
 	return nil
+}
+
+// mostOutput is how much of a program's output Run keeps.
+const mostOutput = 1 << 20
+
+// Run runs a program to its end, under the same care as everything else that Spawn starts, and returns what
+// it wrote to standard output. Its standard input is at its end at once. The error of one that failed says
+// how it ended and what it said last on standard error.
+func (s *Supervisor[C]) Run(ctx context.Context, spec Spec) ([]byte, error) {
+	rwc, err := s.Spawn(ctx, spec)
+	if err != nil {
+		return nil, err
+	}
+	d := rwc.(*disposable)
+	defer func() { _ = d.Close() }()
+	d.closeInput()
+	var out []byte
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := d.Read(buf)
+		if out = append(out, buf[:n]...); len(out) > mostOutput {
+			return nil, fmt.Errorf("cannot keep more than %d bytes of what it writes", mostOutput)
+		}
+		if err != nil {
+			break
+		}
+	}
+	select {
+	case <-d.ended():
+	case <-ctx.Done():
+		_ = d.Close() // it ends by that
+	}
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
+	}
+	if p, ok := d.child.(interface{ succeeded() bool }); !ok || !p.succeeded() {
+		return out, errors.New(d.reason())
+	}
+	return out, nil
 }

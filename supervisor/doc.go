@@ -11,6 +11,7 @@
 //	                    │  door: may workers be started?         ▼
 //	                    │  worker, worker, …   ◀── miss ──── Pool: key → ready worker ── hit ──▶ C, release
 //	                    │     │                                  one short lock, no hop
+//	                    │     │ prepare: Resolve (what is started), a turn
 //	                    │     │ start            ┌─ Open(ctx, rwc) → C          (the handshake)
 //	                    │     └──▶ live ─────────┤
 //	                    │            │           └─ end: stdin, wait, TERM, wait, KILL
@@ -91,6 +92,13 @@
 //
 // abort and crash charge the server with a failure; enough of them in a row are the door's event
 // failed. A person sees seven states, which public works out from the door and the workers.
+//
+// # What is started
+//
+// Before each start Resolve says what is started for an entry; the sub-package pin answers that for npx, with
+// a version that was installed once. It may take minutes the first time, on the worker's own goroutine and
+// outside its time to get ready. Of the starts themselves a few run at a time, so that many at once do
+// not all miss their time.
 //
 // # No process outlives its worker, no worker outlives mcpd
 //

@@ -50,6 +50,11 @@ func environ(c Config, own []string) []string {
 	if launchesNPM(c.Command) {
 		preset(vars, "npm_config_prefer_offline", "true")
 		preset(vars, "npm_config_update_notifier", "false")
+		preset(vars, "npm_config_fetch_retries", "1") // by default it gives up after 70 seconds
+		preset(vars, "npm_config_fetch_retry_mintimeout", "1000")
+		if c.Pin && !c.InstallScripts { // what is not pinned after all gets no more leave to run things
+			preset(vars, "npm_config_ignore_scripts", "true")
+		}
 	}
 	list := make([]string, 0, len(vars))
 	for name, value := range vars {

@@ -184,7 +184,7 @@ func (s *server[C]) launch(key string, owned bool, now time.Time) error {
 		return &Busy{Reason: fmt.Sprintf("%d worker processes run already, the most this mcpd may have", s.o.MaxWorkers), RetryAfter: s.o.BusyRetry}
 	}
 	w := &worker[C]{
-		machine:    machine{state: starting, since: now, deadline: now.Add(s.spec.Timeouts.Start)},
+		machine:    machine{state: starting, since: now}, // its time runs from when prepare is done
 		generation: s.generation, born: now, halt: make(chan struct{}), key: key, owned: owned,
 	}
 	s.workers = append(s.workers, w)

@@ -1,6 +1,8 @@
 package supervisor
 
 import (
+	"context"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -24,6 +26,16 @@ type Options struct {
 	// it, normally this program with another hidden command. Default: none, and then there are no
 	// sandboxes, and limits only where a cgroup is delegated.
 	Confine []string
+
+	// Resolve is asked before every start what is to be started for a Spec: itself, or another. It
+	// may take its time, of which timeouts.start does not count. The error is why nothing can be
+	// started. Default: the Spec itself.
+	Resolve func(ctx context.Context, s Spec) (Spec, error)
+
+	// Abreast is how many workers are in the first seconds of their start at a time, over all
+	// servers; a start takes its place until the handshake is done, at most 5 s. Default: four for
+	// each processor.
+	Abreast int
 
 	// Scratch is a directory for the temporary directories of sandboxed workers. It is emptied
 	// first. Default: that of the system, which is not.
@@ -52,6 +64,7 @@ type Options struct {
 	system system         // what starts processes. Default: this machine
 	chance func() float64 // in [0, 1), for jitter
 	slots  *slots         // what is left of MaxWorkers
+	starts chan struct{}  // holds one for each start that counts for Abreast
 }
 
 // system starts processes and knows what became of them. The real one is *host.
@@ -90,6 +103,13 @@ func (o Options) withDefaults() Options {
 	if o.MaxWorkers <= 0 {
 		o.MaxWorkers = 512
 	}
+	if o.Resolve == nil {
+		o.Resolve = func(_ context.Context, s Spec) (Spec, error) { return s, nil }
+	}
+	if o.Abreast <= 0 {
+		o.Abreast = 4 * runtime.NumCPU()
+	}
+	o.starts = make(chan struct{}, o.Abreast)
 	if o.LogLines <= 0 {
 		o.LogLines = 1000
 	}

@@ -174,6 +174,11 @@ func (p *process) verb() string {
 	return fmt.Sprintf("exited with code %d", state.ExitCode())
 }
 
+// succeeded tells, once the child has ended, whether it did what it was to do.
+func (p *process) succeeded() bool {
+	return p.cmd.ProcessState != nil && p.cmd.ProcessState.Success()
+}
+
 func closeAll(files []*os.File) {
 	for _, f := range files {
 		_ = f.Close() // ours, and of no use any more

@@ -87,7 +87,7 @@ func (s Spec) GoString() string { return fmt.Sprintf("supervisor.Spec(%s: %s)", 
 
 // sameProcess tells whether a child of s could just as well be a child of t.
 func (s Spec) sameProcess(t Spec) bool {
-	return s.Command == t.Command && s.Dir == t.Dir && s.Variant == t.Variant && s.Exclusive == t.Exclusive && s.Limits == t.Limits && s.Sandbox.equal(t.Sandbox) &&
+	return s.Command == t.Command && s.Dir == t.Dir && s.Pin == t.Pin && s.InstallScripts == t.InstallScripts && s.Variant == t.Variant && s.Exclusive == t.Exclusive && s.Limits == t.Limits && s.Sandbox.equal(t.Sandbox) &&
 		slices.Equal(s.Args, t.Args) && slices.Equal(s.Environ, t.Environ)
 }
 

@@ -60,11 +60,13 @@ func TestEnvironment(t *testing.T) {
 			[]string{"GITHUB_TOKEN=t", "LINKUP_API_KEY=l", "NPM_CONFIG_UPDATE_NOTIFIER=yes"}},
 		{"own by name", Config{PassEnv: []string{"MCPD_STATE"}}, []string{"MCPD_STATE=s"}},
 		{"entry wins", Config{PassEnv: []string{"GITHUB_*"}, Env: map[string]string{"GITHUB_TOKEN": "mine"}}, []string{"GITHUB_TOKEN=mine"}},
-		{"npx", Config{Command: "npx"}, []string{"npm_config_prefer_offline=true", "npm_config_update_notifier=false"}},
+		{"npx", Config{Command: "npx"}, append(patient("true"), "npm_config_update_notifier=false")},
 		{"npx, set by pass_env", Config{Command: "/usr/bin/npx", PassEnv: []string{"NPM_*"}},
-			[]string{"NPM_CONFIG_UPDATE_NOTIFIER=yes", "npm_config_prefer_offline=true"}},
+			append(patient("true"), "NPM_CONFIG_UPDATE_NOTIFIER=yes")},
 		{"npx, set by the entry", Config{Command: "npx", Env: map[string]string{"npm_config_prefer_offline": "false"}},
-			[]string{"npm_config_prefer_offline=false", "npm_config_update_notifier=false"}},
+			append(patient("false"), "npm_config_update_notifier=false")},
+		{"npx, pinned", Config{Command: "npx", Pin: true}, append(patient("true"), "npm_config_ignore_scripts=true", "npm_config_update_notifier=false")},
+		{"npx, pinned, with scripts", Config{Command: "npx", Pin: true, InstallScripts: true}, append(patient("true"), "npm_config_update_notifier=false")},
 	} {
 		want := append(slices.Clone(base), tt.want...)
 		slices.Sort(want)
@@ -149,4 +151,9 @@ func TestSpecShowsNoSecret(t *testing.T) {
 	if s.String() != "x --key=***" || strings.Contains(s.GoString(), "hunter2") {
 		t.Errorf("%v %#v", s, s)
 	}
+}
+
+// patient is what npm is told about a registry that it may not reach.
+func patient(preferOffline string) []string {
+	return []string{"npm_config_fetch_retries=1", "npm_config_fetch_retry_mintimeout=1000", "npm_config_prefer_offline=" + preferOffline}
 }

@@ -167,7 +167,9 @@ func (s *server[C]) status(groups map[int]usage) ServerStatus {
 	for _, w := range s.workers {
 		ws := WorkerStatus{PID: w.processID(), State: StateStopping, Key: w.key, Since: w.since}
 		ws.Calls, ws.Active = s.pool.load(w)
-		ws.Memory, ws.CPU = groups[ws.PID].memory, groups[ws.PID].cpu
+		if ws.PID > 0 { // not yet: group 0 is the kernel's
+			ws.Memory, ws.CPU = groups[ws.PID].memory, groups[ws.PID].cpu
+		}
 		switch w.state {
 		case starting:
 			ws.State = StateStarting

@@ -68,14 +68,23 @@ type order struct {
 // live is the life of one worker: start the process, let open do the handshake on it, wait for its
 // end or bring it about, report. It returns when the process and its group are gone.
 func (s *server[C]) live(w *worker[C], o order, handshake openFunc[C]) {
-	c, err := s.o.system.start(o)
+	o, begun, err := s.prepare(w, o)
+	var c child
+	if err == nil {
+		if c, err = s.o.system.start(o); err != nil {
+			begun()
+		}
+	}
 	if err != nil {
 		s.tell(occurrence[C]{worker: w, event: exited, reason: err.Error()})
 		return
 	}
 	w.pid.Store(int64(c.pid()))
 	ctx, cancel := context.WithCancelCause(context.Background())
-	s.running.Go(func() { s.open(ctx, w, c, handshake) }) // ends with ctx, if not before
+	s.running.Go(func() { // ends with ctx, if not before
+		defer begun()
+		s.open(ctx, w, c, handshake)
+	})
 
 	select {
 	case <-c.ended():

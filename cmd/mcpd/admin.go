@@ -37,6 +37,7 @@ func (d *daemon) adminHandler() http.Handler {
 		"POST /v1/check":                 d.adminCheck,
 		"GET /v1/logs/{server}":          d.adminLogs,
 		"POST /v1/servers/{server}/{do}": d.adminPower,
+		"POST /v1/package/{server}/{do}": d.adminPackage,
 		"GET /v1/users":                  d.adminUsers,
 		"POST /v1/users":                 d.adminAddUser,
 		"DELETE /v1/users/{user}":        d.adminRemoveUser,

@@ -93,7 +93,7 @@ Start with 'mcpd run'. Servers are listed in servers.toml; after an edit, 'mcpd 
 		c.powerCommand("restart", "stop a server's workers and start them anew"),
 		c.powerCommand("stop", "stop a server until 'mcpd start' or the next restart of mcpd"),
 		c.powerCommand("start", "start a server that was stopped or has failed"),
-		c.userCommand(), c.revokeCommand(), c.tokenCommand(), c.keysCommand(), c.backupCommand(), c.certCommand(), c.trustCommand(), c.metricsCommand(), c.callCommand(), c.serviceCommand(), c.versionCommand(), c.demoCommand(), c.guardianCommand(), c.confineCommand())
+		c.updateCommand(), c.rollbackCommand(), c.userCommand(), c.revokeCommand(), c.tokenCommand(), c.keysCommand(), c.backupCommand(), c.certCommand(), c.trustCommand(), c.metricsCommand(), c.callCommand(), c.serviceCommand(), c.versionCommand(), c.demoCommand(), c.guardianCommand(), c.confineCommand())
 	return root
 }
 

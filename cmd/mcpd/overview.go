@@ -196,6 +196,9 @@ func (c *cli) printServer(w io.Writer, on terminal, st, before Status) error {
 		{"workers", fmt.Sprintf("%d busy, %d idle, at most %d; %d calls wait for one, %d for a person's answer", s.Busy, s.Idle, s.Max, s.Queue, s.Parked)},
 		{"uses", fmt.Sprintf("%s of memory, %s of processor time", bytesText(s.Memory), s.cpu(before))},
 	}}
+	if s.Package != nil {
+		t.rows = append(t.rows, []string{"package", s.Package.String()})
+	}
 	if len(s.InForce) > 0 {
 		t.rows = append(t.rows, []string{"in force", strings.Join(s.InForce, ", ")})
 	}

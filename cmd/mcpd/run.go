@@ -23,6 +23,7 @@ import (
 	"github.com/mcpd/mcpd/router/certs"
 	"github.com/mcpd/mcpd/supervisor"
 	"github.com/mcpd/mcpd/supervisor/confine"
+	"github.com/mcpd/mcpd/supervisor/pin"
 )
 
 // Calls in flight get drainTime to finish once mcpd is asked to stop, and everything is over after
@@ -55,6 +56,9 @@ type daemon struct {
 	apex       http.Handler // nil in local mode, where the issuer has the root
 	router     *router.Router
 	supervisor *supervisor.Supervisor[*bridge.Conn]
+	pins       *pin.Store
+	unpinned   sync.Map   // by server: why its package is not pinned
+	updating   sync.Mutex // one update at a time
 	socket     string
 	metrics    *router.Listener // nil without [admin] metrics
 	firstUser  *newcomer        // set on the first start only
@@ -197,7 +201,7 @@ func (d *daemon) start(ctx context.Context) error {
 	if err := d.openDoor(cfg); err != nil {
 		return err
 	}
-	if d.supervisor, err = d.newSupervisor(cfg.Log); err != nil {
+	if d.supervisor, err = d.newSupervisor(cfg); err != nil {
 		return err
 	}
 	p, err := d.planFor(cfg)
@@ -267,14 +271,18 @@ func (d *daemon) late(what string, err error) {
 }
 
 // newSupervisor gives the supervisor its guardian: this program again, as a small process that outlives a kill -9 of mcpd just long enough to end the children.
-func (d *daemon) newSupervisor(log LogConfig) (*supervisor.Supervisor[*bridge.Conn], error) {
+func (d *daemon) newSupervisor(cfg *Config) (*supervisor.Supervisor[*bridge.Conn], error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("cannot find this program's own file: %w", err)
 	}
+	if err := d.openPins(cfg); err != nil {
+		return nil, err
+	}
 	return supervisor.New[*bridge.Conn](supervisor.Options{
 		Logger: d.log.Named("supervisor"), Guardian: []string{self, guardianVerb}, Confine: []string{self, confineVerb}, Scratch: filepath.Join(d.state, "tmp"),
-		LogFiles: supervisor.LogFiles{Dir: log.Dir, Size: int64(log.Size), Keep: log.Keep},
+		Resolve:  d.resolve,
+		LogFiles: supervisor.LogFiles{Dir: cfg.Log.Dir, Size: int64(cfg.Log.Size), Keep: cfg.Log.Keep},
 	}), nil
 }
 

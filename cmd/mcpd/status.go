@@ -71,6 +71,7 @@ type ServerStatus struct {
 	Memory       int64          `json:"memory" help:"bytes resident, of all its processes"`
 	InForce      []string       `json:"in_force" help:"limits and sandbox that hold its workers, and by which means"`
 	NotInForce   []string       `json:"not_in_force" help:"those that are configured and that this machine cannot give, and why"`
+	Package      *PackageStatus `json:"package,omitempty"`
 	Workers      []WorkerStatus `json:"workers"`
 	Stderr       []logLine      `json:"stderr,omitempty" help:"the last lines its workers wrote, secrets masked; only in status SERVER"`
 }
@@ -161,7 +162,11 @@ func (d *daemon) status() Status {
 		if t == nil {
 			continue // removed, and still draining
 		}
-		st.Servers = append(st.Servers, serverStatus(t, s, people))
+		out := serverStatus(t, s, people)
+		if out.Package = d.packageOf(t); out.Package != nil && out.Package.Doing != "" && s.State == supervisor.StateStarting {
+			out.Reason = out.Package.Doing
+		}
+		st.Servers = append(st.Servers, out)
 	}
 	slices.SortFunc(st.Servers, func(a, b ServerStatus) int { return cmp.Compare(a.Name, b.Name) })
 	return st
