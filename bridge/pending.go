@@ -41,7 +41,8 @@ type waiter struct {
 	logs level
 	able bool // its method is one during which a server may ask
 
-	parked bool // its client is away with questions; under the lock
+	parked   bool // its client is away with questions; under the lock
+	standing bool // a subscription, which is answered when it ends
 
 	denied asks // set by the reader: what the worker asked in vain
 }
@@ -53,12 +54,13 @@ const maxPending = 4096
 
 // pending are the calls in flight on one connection, by the id the worker knows.
 type pending struct {
-	mu    sync.Mutex
-	calls map[uint64]*waiter
-	next  uint64
-	dead  error // set once, when the connection has ended
-	pool  sync.Pool
-	notes sync.Pool // frames
+	mu         sync.Mutex
+	calls      map[uint64]*waiter
+	next       uint64
+	dead       error // set once, when the connection has ended
+	overtaking overtaking
+	pool       sync.Pool
+	notes      sync.Pool // frames
 }
 
 func (p *pending) waiter() *waiter {
@@ -90,7 +92,7 @@ func (p *pending) free(c *Conn, w *waiter) {
 		}
 		break
 	}
-	w.id, w.asks, w.logs, w.able, w.parked, w.denied = 0, 0, 0, false, false, 0
+	w.id, w.asks, w.logs, w.able, w.parked, w.standing, w.denied = 0, 0, 0, false, false, false, 0
 	p.pool.Put(w)
 }
 
@@ -140,9 +142,13 @@ func (p *pending) deliver(id uint64, f *frame) bool {
 	defer p.mu.Unlock()
 	w := p.calls[id]
 	if w == nil {
+		if id == p.overtaking.probe && f.kind == frameFinal {
+			p.probed(time.Now())
+		}
 		return false
 	}
 	if f.kind == frameFinal || f.kind == frameDead {
+		p.overtaking.ended++
 		delete(p.calls, id)
 		w.frames <- f // the reader is the only sender and always leaves one place
 		return true

@@ -96,6 +96,7 @@ func (c *Conn) unsubscribe(uri string) {
 // the id taken; what it announces is routed by method.
 func (c *Conn) listenAt(params string) (*waiter, error) {
 	w := c.calls.waiter()
+	w.standing = true
 	if err := c.calls.add(w); err != nil {
 		return nil, err
 	}

@@ -15,7 +15,7 @@ import (
 func (s *server[C]) configure(e Entry[C]) {
 	before := s.spec
 	s.spec, s.handshake, s.fits, s.mask = e.Spec, e.Open, e.Spare, newMasker(e.Spec.Secrets)
-	s.pool.setSpread(e.Spread)
+	s.pool.spread(e.Held)
 	switch {
 	case e.Spec.Disabled:
 		s.parting = "server was disabled"

@@ -16,19 +16,15 @@ type Pool[C any] struct {
 	server *server[C]
 
 	mu      sync.Mutex
-	ready   map[string][]*worker[C] // guarded by mu; who takes calls for a key. At most workers.max, and those of a generation before
-	watched bool                    // guarded by mu; the owner waits for workers to become free
-	spread  bool                    // guarded by mu; a key may have several workers
-	crowded map[string]bool         // guarded by mu; keys whose workers are all busy and slow; false: the owner knows
+	ready   map[string][]*worker[C]   // guarded by mu; who takes calls for a key. At most workers.max, and those of a generation before
+	watched bool                      // guarded by mu; the owner waits for workers to become free
+	held    func(C) (calls, held int) // guarded by mu; Entry.Held
+	pressed bool                      // guarded by mu; calls meet on a worker that may need company, and the owner looks
 }
 
-// slow is how long a call must take, or no call on a worker end, for the worker to get company: it may
-// do one thing at a time. Where calls are faster, one worker is enough for everybody.
-const slow = 50 * time.Millisecond
-
 // Acquire returns the connection of the worker that serves key, and starts one if there is none.
-// Any number of callers share the worker of a key; where the entry says Spread, a key gets another
-// one when those it has are busy and slow. While the first is being started, or all places are taken
+// Any number of callers share the worker of a key; where the entry has a Held, a key gets others
+// when calls wait for each other on those it has. While the first is being started, or all places are taken
 // by workers of other keys, Acquire waits, no longer than timeouts.start and ctx.
 //
 // Call release when the call is done; until then the worker is neither stopped for idleness nor
@@ -48,11 +44,11 @@ func (p *Pool[C]) Acquire(ctx context.Context, key string) (c C, release func(),
 	if more {
 		p.server.nudge()
 	}
-	return c, p.lease(w, now), nil
+	return c, p.lease(w), nil
 }
 
 // take puts a call on a worker of key: a free one, the first one first so that others can go idle, or
-// the one with the fewest calls. more: the owner is to be told that the key is crowded. Callers hold mu.
+// the one with the fewest calls. more: the owner is to be told that calls meet on it. Callers hold mu.
 func (p *Pool[C]) take(key string, now time.Time) (w *worker[C], more bool) {
 	for _, other := range p.ready[key] {
 		if w == nil || other.active < w.active {
@@ -64,53 +60,19 @@ func (p *Pool[C]) take(key string, now time.Time) (w *worker[C], more bool) {
 	}
 	if w.active == 0 {
 		w.used = now
-	} else if p.spread {
-		more = p.crowds(key, now)
+	} else if p.held != nil && !p.pressed {
+		p.pressed, more = true, true
 	}
 	w.active++
 	w.calls++
 	return w, more
 }
 
-// crowds notes that the workers of key, which are all busy, are all slow: once until one of them comes
-// or goes. Callers hold mu.
-func (p *Pool[C]) crowds(key string, now time.Time) bool {
-	if _, noted := p.crowded[key]; noted {
-		return false
-	}
-	for _, w := range p.ready[key] {
-		if w.took < slow && now.Sub(w.used) < slow {
-			return false
-		}
-	}
-	p.crowded[key] = true
-	return true
-}
-
-// crowdedKeys are the keys that got crowded since it was called last.
-func (p *Pool[C]) crowdedKeys() (keys []string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for key, fresh := range p.crowded {
-		if fresh {
-			keys = append(keys, key)
-			p.crowded[key] = false
-		}
-	}
-	return keys
-}
-
-func (p *Pool[C]) setSpread(on bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.spread = on
-}
-
 // Name is the server's name.
 func (p *Pool[C]) Name() string { return p.server.name }
 
 // lease is the release of one call.
-func (p *Pool[C]) lease(w *worker[C], began time.Time) func() {
+func (p *Pool[C]) lease(w *worker[C]) func() {
 	return func() {
 		p.mu.Lock()
 		held := w
@@ -121,7 +83,6 @@ func (p *Pool[C]) lease(w *worker[C], began time.Time) func() {
 		}
 		held.active--
 		held.used = time.Now()
-		held.took = held.used.Sub(began)
 		tell := p.watched && held.active == 0
 		p.mu.Unlock()
 		if tell {
@@ -139,7 +100,7 @@ func (p *Pool[C]) grant(key string) (granted[C], bool) {
 	if w == nil {
 		return granted[C]{}, false
 	}
-	return granted[C]{conn: w.conn, release: p.lease(w, now)}, true
+	return granted[C]{conn: w.conn, release: p.lease(w)}, true
 }
 
 // connect gives w the connection that was opened on it.
@@ -175,7 +136,6 @@ func (p *Pool[C]) keyOf(w *worker[C]) (key string, owned bool) {
 func (p *Pool[C]) publish(w *worker[C]) {
 	if w.owned && w.admitted && !w.withdrawn {
 		p.ready[w.key] = append(p.ready[w.key], w)
-		delete(p.crowded, w.key)
 	}
 }
 
@@ -199,7 +159,6 @@ func (p *Pool[C]) withdrawIdle(w *worker[C], t time.Time) (ok bool, used time.Ti
 
 func (p *Pool[C]) hide(w *worker[C]) {
 	w.withdrawn = true
-	delete(p.crowded, w.key)
 	rest := slices.DeleteFunc(p.ready[w.key], func(other *worker[C]) bool { return other == w })
 	if p.ready[w.key] = rest; len(rest) == 0 {
 		delete(p.ready, w.key)

@@ -164,21 +164,6 @@ func (s *server[C]) answer(q *waiter[C], places *places, now time.Time) (granted
 	return granted[C]{}, false
 }
 
-// widen gives another worker to the keys that got crowded. No call waits for it: it is for those to
-// come.
-func (s *server[C]) widen(now time.Time) {
-	for _, key := range s.pool.crowdedKeys() {
-		if s.refusal(now) != nil {
-			continue
-		}
-		if w := s.spare(key); w != nil {
-			s.pool.assign(w, key)
-		} else if s.room() {
-			_ = s.launch(key, true, now) // where that cannot be the others go on serving
-		}
-	}
-}
-
 // coming tells whether a worker for key is being started, or has just ended and its end has not
 // been reported yet: the report decides what comes next.
 func (s *server[C]) coming(key string) bool {

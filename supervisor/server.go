@@ -49,7 +49,8 @@ type server[C any] struct {
 	streak     streak
 	owed       int // ends that no start has made good yet
 	restarts   hourly
-	past       uint64 // calls of workers that are gone
+	past       uint64    // calls of workers that are gone
+	looks      time.Time // when it is looked next which workers need company; zero: not
 
 	seen      State // what public said last, why, and since when it says so
 	why       string
@@ -71,7 +72,7 @@ func newServer[C any](name string, o Options) *server[C] {
 		born: time.Now(), mask: newMasker(nil), door: machine{state: disabled, since: time.Now()}, grace: o.Drain,
 	}
 	s.ring.file = newLogFile(o.LogFiles, name, s.log)
-	s.pool = &Pool[C]{server: s, ready: make(map[string][]*worker[C]), crowded: make(map[string]bool)}
+	s.pool = &Pool[C]{server: s, ready: make(map[string][]*worker[C])}
 	return s
 }
 
@@ -112,6 +113,7 @@ func (s *server[C]) arm(timer *time.Timer) {
 	for _, q := range s.queue {
 		earlier(q.deadline)
 	}
+	earlier(s.looks)
 	if next.IsZero() {
 		timer.Stop()
 		return

@@ -29,8 +29,10 @@ type Entry[C any] struct {
 	// Spare tells whether a worker that was opened as a spare may serve key later. nil: any key.
 	Spare func(key string) bool
 
-	// Spread lets a key have several workers. Without it everything of a key meets in one process.
-	Spread bool
+	// Held counts the calls on a connection, and those of them that wait for another to be over because
+	// the child does one thing at a time. It must not wait. With it a key gets as many workers as it needs,
+	// without it everything of a key meets in one process.
+	Held func(C) (calls, held int)
 
 	// Beside has a server that serves and was changed go on as it was, until what is to replace it has a worker ready
 	// and Promote is called. Without it, and for Exclusive servers, the change takes place in the server.

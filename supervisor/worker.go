@@ -32,8 +32,7 @@ type worker[C any] struct {
 	withdrawn bool // takes no calls any more
 	active    int  // calls on it
 	calls     uint64
-	used      time.Time     // the end of the last call, or the beginning of the first of those on it
-	took      time.Duration // the call that ended last
+	used      time.Time // the end of the last call, or the beginning of the first of those on it
 }
 
 // occurrence is an event with the worker it happened to. The worker itself is the generation: an

@@ -61,9 +61,11 @@ func (d *daemon) apply(ctx context.Context, p *plan) error {
 	entries := make([]supervisor.Entry[*bridge.Conn], 0, len(p.world.tenants))
 	for _, name := range p.world.names() {
 		t := p.world.tenants[name]
-		entries = append(entries, supervisor.Entry[*bridge.Conn]{
-			Spec: t.spec, Open: t.bridge.Open, Spare: bridge.FitsSpare, Spread: t.cfg.Bridge.Isolation == "shared", Beside: true,
-		})
+		e := supervisor.Entry[*bridge.Conn]{Spec: t.spec, Open: t.bridge.Open, Spare: bridge.FitsSpare, Beside: true}
+		if t.cfg.Bridge.Isolation == "shared" {
+			e.Held = (*bridge.Conn).Held
+		}
+		entries = append(entries, e)
 	}
 	if _, err := d.supervisor.Apply(ctx, entries); err != nil {
 		return err
