@@ -30,6 +30,7 @@ type house struct {
 	issuer *idp.Issuer
 	store  idp.Store
 	url    string
+	still  atomic.Pointer[time.Time]
 	ahead  atomic.Int64 // nanoseconds
 	banned atomic.Pointer[string]
 	more   atomic.Pointer[string] // one more resource, of server alpha
@@ -81,7 +82,20 @@ func newHouse(t testing.TB, change ...func(*idp.Options)) *house {
 	return h
 }
 
-func (h *house) now() time.Time                { return time.Now().Add(time.Duration(h.ahead.Load())) }
+// now is the issuer's clock: it stands still once it was told to, and later moves it on.
+func (h *house) now() time.Time {
+	now := time.Now()
+	if at := h.still.Load(); at != nil {
+		now = *at
+	}
+	return now.Add(time.Duration(h.ahead.Load()))
+}
+
+func (h *house) stopClock() {
+	now := time.Now()
+	h.still.Store(&now)
+}
+
 func (h *house) later(d time.Duration)         { h.ahead.Add(int64(d)) }
 func (h *house) resource(server string) string { return h.url + "/" + server + "/mcp" }
 
