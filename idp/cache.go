@@ -14,6 +14,7 @@ type held struct {
 	resource string
 	user     User
 	expires  time.Time
+	read     time.Time // from the store
 	grant    Grant
 }
 

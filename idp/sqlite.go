@@ -24,6 +24,8 @@ var schemas embed.FS
 type db struct {
 	write, read *sql.DB
 	dsn         string
+	rowid       string // what a table calls its rows
+	postgres    bool
 	access      *sql.Stmt // looks up an access token: what every request with an unknown one costs
 }
 
@@ -44,7 +46,7 @@ func OpenStore(file string) (Store, error) {
 		return nil, fmt.Errorf("cannot protect store: %w", err)
 	}
 	dsn := "file:" + (&url.URL{Path: file}).EscapedPath() + "?" + pragmas
-	d := &db{dsn: dsn}
+	d := &db{dsn: dsn, rowid: "rowid"}
 	if d.write, err = sql.Open("sqlite", dsn+"&_txlock=immediate"); err != nil {
 		return nil, fmt.Errorf("cannot open store: %w", err)
 	}
@@ -72,6 +74,9 @@ func (d *db) Close() error {
 
 // Snapshot implements Store. It reads beside the writers, on a connection of its own: those for reading are held to that.
 func (d *db) Snapshot(ctx context.Context, file string) error {
+	if d.postgres {
+		return ErrElsewhere
+	}
 	from, err := sql.Open("sqlite", d.dsn)
 	if err != nil {
 		return fmt.Errorf("cannot copy store: %w", err)
@@ -84,6 +89,9 @@ func (d *db) Snapshot(ctx context.Context, file string) error {
 	}
 	return nil
 }
+
+// Shared implements Store.
+func (d *db) Shared() bool { return d.postgres }
 
 func (d *db) Users() UserStore       { return dbUsers{d} }
 func (d *db) Sessions() SessionStore { return dbSessions{d} }
@@ -111,7 +119,7 @@ func (d *db) Sweep(ctx context.Context, s Sweep) (int, error) {
 		{"spent", "expires < ?", s.Now},
 		{"clients", "used = 0 AND created < ?", s.UnusedBefore},
 	} {
-		res, err := d.write.ExecContext(ctx, `DELETE FROM `+q.table+` WHERE rowid IN (SELECT rowid FROM `+q.table+` WHERE `+q.where+` LIMIT ?)`, ms(q.before), s.Limit)
+		res, err := d.write.ExecContext(ctx, `DELETE FROM `+q.table+` WHERE `+d.rowid+` IN (SELECT `+d.rowid+` FROM `+q.table+` WHERE `+q.where+` LIMIT ?)`, ms(q.before), s.Limit)
 		n, err := affected(res, err)
 		if err != nil {
 			return total, fmt.Errorf("cannot sweep %s: %w", q.table, err)
@@ -127,35 +135,56 @@ func (d *db) Sweep(ctx context.Context, s Sweep) (int, error) {
 
 // migrate applies schema/NNN.sql for every number above the file's user_version.
 func (d *db) migrate(ctx context.Context) error {
-	files, err := schemas.ReadDir("schema")
-	if err != nil {
-		return err
-	}
 	var have int
 	if err := d.write.QueryRowContext(ctx, "PRAGMA user_version").Scan(&have); err != nil {
 		return err
 	}
-	if have > len(files) {
-		return fmt.Errorf("it was written by a newer mcpd (version %d, this one knows %d)", have, len(files))
+	steps, err := migrations(have)
+	if err != nil {
+		return err
 	}
-	for n := have + 1; n <= len(files); n++ {
-		text, err := schemas.ReadFile(path.Join("schema", files[n-1].Name()))
-		if err != nil {
-			return err
-		}
-		err = d.transaction(ctx, func(tx *sql.Tx) error {
-			_, err := tx.ExecContext(ctx, string(text)+fmt.Sprintf("\nPRAGMA user_version = %d;", n))
+	for i, text := range steps {
+		n := have + i + 1
+		err := d.transaction(ctx, func(tx *sql.Tx) error {
+			_, err := tx.ExecContext(ctx, text+fmt.Sprintf("\nPRAGMA user_version = %d;", n))
 			return err
 		})
 		if err != nil {
-			return fmt.Errorf("cannot apply %s: %w", files[n-1].Name(), err)
+			return fmt.Errorf("cannot apply version %d: %w", n, err)
 		}
 	}
 	return nil
 }
 
-// transaction runs f in one write transaction: all of it or nothing.
+// migrations are the files of schema/ that a store of version have lacks, in their order.
+func migrations(have int) (texts []string, err error) {
+	files, err := schemas.ReadDir("schema")
+	if err != nil {
+		return nil, err
+	}
+	if have > len(files) {
+		return nil, fmt.Errorf("it was written by a newer mcpd (version %d, this one knows %d)", have, len(files))
+	}
+	for _, f := range files[have:] {
+		text, err := schemas.ReadFile(path.Join("schema", f.Name()))
+		if err != nil {
+			return nil, err
+		}
+		texts = append(texts, string(text))
+	}
+	return texts, nil
+}
+
+// transaction runs f in one write transaction: all of it or nothing. Where others write too, f may run more than once.
 func (d *db) transaction(ctx context.Context, f func(tx *sql.Tx) error) error {
+	for n := 1; ; n++ {
+		if err := d.attempt(ctx, f); err == nil || n == maxTries || !again(err) {
+			return err
+		}
+	}
+}
+
+func (d *db) attempt(ctx context.Context, f func(tx *sql.Tx) error) error {
 	tx, err := d.write.BeginTx(ctx, nil)
 	if err != nil {
 		return err
@@ -208,7 +237,7 @@ func plain(err error) error {
 			return ErrNotFound
 		}
 	}
-	return err
+	return plainPostgres(err)
 }
 
 // ms and at carry a time through the database; the zero time is 0.

@@ -90,7 +90,8 @@ func (d dbTokens) Rotate(ctx context.Context, old Digest, now time.Time, salt []
 		if err := putAccess(ctx, tx, a); err != nil {
 			return err
 		}
-		return execOn(ctx, tx, ErrNotFound, `UPDATE families SET expires = max(expires, ?) WHERE id = ?`, ms(next.Expires), next.Family)
+		return execOn(ctx, tx, ErrNotFound, `UPDATE families SET expires = CASE WHEN expires < ? THEN ? ELSE expires END WHERE id = ?`,
+			ms(next.Expires), ms(next.Expires), next.Family)
 	})
 }
 

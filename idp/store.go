@@ -26,8 +26,12 @@ type Store interface {
 	// and returns how many it removed.
 	Sweep(ctx context.Context, s Sweep) (int, error)
 
-	// Snapshot writes the whole store as it is at one moment to a new file, which OpenStore opens, while all goes on.
+	// Snapshot writes the whole store as it is at one moment to a new file, which OpenStore opens, while all goes on. A
+	// store that is a database server's answers ErrElsewhere.
 	Snapshot(ctx context.Context, file string) error
+
+	// Shared tells whether other processes may write to it too.
+	Shared() bool
 	Close() error
 }
 
@@ -37,6 +41,8 @@ var (
 	ErrExists   = errors.New("exists already")
 	ErrSpent    = errors.New("used already")
 	ErrFull     = errors.New("full")
+
+	ErrElsewhere = errors.New("it is in a database server, which has means of its own for that")
 )
 
 // Digest is the SHA-256 of a secret: all that the store knows of it.

@@ -54,6 +54,9 @@ func (i *Issuer) holder(ctx context.Context, token string) (*held, error) {
 	}
 	hash, now := DigestOf(token), i.clock()
 	h := i.cache.get(&hash)
+	if h != nil && i.store.Shared() && now.Sub(h.read) > sharedFor {
+		h = nil
+	}
 	if h == nil {
 		var err error
 		if h, err = i.load(ctx, hash); err != nil {
@@ -66,6 +69,9 @@ func (i *Issuer) holder(ctx context.Context, token string) (*held, error) {
 	return h, nil
 }
 
+// sharedFor is how long a token is believed that was read from a store to which others write: they may have revoked it.
+const sharedFor = time.Second
+
 // load fetches a token from the store. If something is revoked meanwhile, it is answered once but not kept.
 func (i *Issuer) load(ctx context.Context, hash Digest) (*held, error) {
 	epoch := i.cache.epoch()
@@ -77,7 +83,7 @@ func (i *Issuer) load(ctx context.Context, hash Digest) (*held, error) {
 		return nil, fmt.Errorf("cannot look up token: %w", err)
 	}
 	h := &held{
-		hash: hash, family: t.Family.ID, server: t.Family.Server, resource: t.Family.Resource, user: t.User, expires: t.Access.Expires,
+		hash: hash, family: t.Family.ID, server: t.Family.Server, resource: t.Family.Resource, user: t.User, expires: t.Access.Expires, read: i.clock(),
 		grant: Grant{
 			ID: t.Family.ID, UserID: t.User.ID, UserName: t.User.Name, ClientID: t.Family.ClientID, ClientName: t.ClientName, Scopes: t.Scopes, Tools: t.Family.Tools, Expires: t.Access.Expires,
 		},

@@ -19,7 +19,8 @@ func (c *cli) backupCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "backup FILE", Short: "write all that mcpd keeps to one file, while it runs", Args: exactly(1),
 		Long: `Writes all that mcpd keeps to FILE, a tar archive, while all goes on: users, clients and hashes of tokens as they are at
-one moment, the keys, and the certificates with theirs. "-" is standard output. The configuration is not in it.
+one moment, the keys, and the certificates with theirs. "-" is standard output. The configuration is not in it, and a database of [state] dsn is not:
+that has means of its own (pg_dump).
 
 The file opens what mcpd guards, so keep it as safe as the state directory. To go back to it, stop mcpd and extract
 it into an empty state directory:
@@ -80,7 +81,7 @@ func (d *daemon) adminBackup(w http.ResponseWriter, r *http.Request) (any, error
 	}
 	defer os.RemoveAll(dir)
 	snapshot := filepath.Join(dir, "mcpd.db")
-	if d.issuer != nil {
+	if d.issuer != nil && d.world.Load().cfg.State.DSN == "" {
 		if err := d.issuer.Snapshot(r.Context(), snapshot); err != nil {
 			return nil, err
 		}

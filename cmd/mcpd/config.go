@@ -30,6 +30,9 @@ type Config struct {
 	// Auth is who may sign in, and how long it lasts. SIGHUP: no, needs a restart.
 	Auth idp.Config `koanf:"auth"`
 
+	// State is where users, clients and tokens are kept. SIGHUP: no, needs a restart.
+	State StateConfig `koanf:"state"`
+
 	// Log is what mcpd writes about itself. SIGHUP: no, needs a restart.
 	Log LogConfig `koanf:"log"`
 
@@ -74,6 +77,15 @@ type ServerConfig struct {
 	// /mcp serves it too. Each signs people in on its own; their DNS must lead here,
 	// and a certificate must cover them. Not in [defaults]. Default: none.
 	Hosts []string `koanf:"hosts"`
+}
+
+// StateConfig is the [state] table.
+type StateConfig struct {
+	// DSN is the address of a PostgreSQL database (14 or later) for users, clients, consents and hashes of tokens, as a
+	// URL or key=value words: "postgres://mcpd@db.example/mcpd?sslmode=verify-full". Several daemons may share one; what
+	// one has revoked, the others know within a second. Default: "", the file mcpd.db in the state directory.
+	// SIGHUP: no, needs a restart.
+	DSN string `koanf:"dsn"`
 }
 
 // LogConfig is the [log] table.

@@ -43,7 +43,7 @@
 //
 // # Files in the state directory
 //
-//	mcpd.db      users, clients, grants and hashes of tokens (SQLite)
+//	mcpd.db      users, clients, grants and hashes of tokens (SQLite), unless [state] dsn names another place
 //	session.key  seals session ids; without it, clients open new sessions
 //	certs/       certificates, their keys and accounts
 //	known/       what servers said of themselves, answered from while they start; may be deleted

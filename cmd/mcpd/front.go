@@ -32,7 +32,7 @@ func (d *daemon) openIssuer(ctx context.Context, cfg *Config) error {
 		d.log.Warn(`auth.mode is "none": every program on this machine may call every server`)
 		return nil
 	}
-	store, err := idp.OpenStore(filepath.Join(d.state, "mcpd.db"))
+	store, err := d.openStore(cfg.State)
 	if err != nil {
 		return err
 	}
@@ -48,6 +48,13 @@ func (d *daemon) openIssuer(ctx context.Context, cfg *Config) error {
 		return errors.Join(err, store.Close())
 	}
 	return d.welcome(ctx)
+}
+
+func (d *daemon) openStore(c StateConfig) (idp.Store, error) {
+	if c.DSN != "" {
+		return idp.OpenPostgres(c.DSN)
+	}
+	return idp.OpenStore(filepath.Join(d.state, "mcpd.db"))
 }
 
 // welcome makes the first user of an empty database: named as the person who starts mcpd, with a
