@@ -31,7 +31,7 @@ func TestReplacementBesideWhatServes(t *testing.T) {
 			if slices.Contains(o.spec.Args, "new") && broken {
 				return behaviour{readyAfter: time.Minute, crashAfter: time.Second}
 			}
-			return behaviour{readyAfter: 2 * time.Second}
+			return behaviour{readyAfter: 2500 * time.Millisecond} // not when the other ends
 		})
 		defer f.close()
 		f.besides(spec(t, "a"))

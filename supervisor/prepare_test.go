@@ -77,6 +77,8 @@ func TestAFewStartsAtATime(t *testing.T) {
 		})
 		defer f.close()
 		warm := func(c *Config) { c.Workers.Min = 1 }
+		f.apply(spec(t, "hangs", warm))
+		synctest.Wait() // it is the first
 		f.apply(spec(t, "hangs", warm), spec(t, "b", warm), spec(t, "c", warm), spec(t, "d", warm), spec(t, "e", warm))
 		for _, want := range []int{2, 3, 4, 5} {
 			synctest.Wait()

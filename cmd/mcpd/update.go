@@ -115,6 +115,9 @@ func (d *daemon) update(ctx context.Context, t *tenant, force bool, tell func(up
 
 // compare starts the pinned version and p, one after the other and beside the workers, and compares what they have.
 func (d *daemon) compare(ctx context.Context, t *tenant, w pin.Wish, entry pin.Entry, p pin.Pin, tell func(updateStep)) (catalogueDiff, error) {
+	if t.spec.Exclusive { // it cannot run beside itself: to change over is the trial
+		return catalogueDiff{}, nil
+	}
 	var was, is catalogue
 	if entry.Request == w.Request.String() {
 		tell(updateStep{Doing: "asking " + entry.Now.Version + " what it has"})
