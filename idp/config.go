@@ -32,6 +32,11 @@ type Config struct {
 	// SessionTTL is how long a browser stays signed in. Default 168h.
 	SessionTTL time.Duration `koanf:"session_ttl"`
 
+	// SecondStep is "offered" (default): who has set up a passkey or an app for codes is asked for it after the password
+	// or a link; or "required": who has not must do so when they sign in. A passkey alone is two steps in one, and whom a
+	// provider vouches for is the provider's to ask.
+	SecondStep string `koanf:"second_step"`
+
 	// Device lets programs on devices without a browser sign people in, who type a code on another (RFC 8628). Anybody can
 	// send somebody such a code and hope that they type it, so it is off. Default false.
 	Device bool `koanf:"device"`
@@ -99,6 +104,7 @@ func DefaultConfig() Config {
 		RefreshTTL:   30 * 24 * time.Hour,
 		RefreshGrace: 30 * time.Second,
 		SessionTTL:   7 * 24 * time.Hour,
+		SecondStep:   secondOffered,
 		Registration: RegistrationConfig{
 			Schemes: []string{"cursor", "vscode", "vscode-insiders", "vscodium", "windsurf", "kiro", "zed", "warp", "claude", "goose", "lmstudio", "raycast", "com.raycast"},
 			Allow:   []string{"*"},
@@ -118,6 +124,9 @@ func (c Config) Validate() error {
 	}
 	if c.Mode != "oauth" && c.Mode != "none" {
 		bad("mode", `must be "oauth" or "none", not %q`, c.Mode)
+	}
+	if c.SecondStep != secondOffered && c.SecondStep != secondRequired {
+		bad("second_step", `must be "offered" or "required", not %q`, c.SecondStep)
 	}
 	within := func(key string, d, least, most time.Duration) {
 		if d < least || d > most {

@@ -14,6 +14,7 @@
 //	         GET /authorize/continue  dispatch.go
 //	              ├─ nobody signed in ─────▶ /login    login.go     throttled, constant-time, session rotated
 //	              │                                    provider.go  or: there and back, to a provider, by package upstream
+//	              │                                    second.go    then a code (setup.go) or a passkey (passkeys.go), who has one
 //	              ├─ not allowed, or asked ▶ /consent  consent.go   names client, destination, server
 //	              └─ signed in, allowed, agreed ──▶ code ──▶ redirect_uri?code&state&iss
 //	client ─ POST /token ──▶ server.go   client authenticated first: by nothing, a secret, or a signature (assertion.go); then

@@ -15,6 +15,7 @@ import (
 	"github.com/zitadel/oidc/v3/pkg/op"
 	"go.uber.org/zap"
 
+	"github.com/mcpd/mcpd/idp/passkey"
 	"github.com/mcpd/mcpd/idp/upstream"
 )
 
@@ -49,6 +50,9 @@ type Options struct {
 	// Welcome says whether somebody whom a provider vouches for is to become a user. Default: everybody is.
 	Welcome func(u User) bool
 
+	// Servers lists what a person may use, for their own page. Default: nothing is listed.
+	Servers func(u User) []Server
+
 	// Logger is for what nobody else gets to see: internal errors, and the events of sign-ins. Default: none.
 	Logger *zap.Logger
 
@@ -82,6 +86,7 @@ type Issuer struct {
 	ended    func(Ended)
 	welcome  func(User) bool
 	splits   func(string) bool
+	servers  func(User) []Server
 	log      *zap.Logger
 	clock    func() time.Time
 
@@ -96,10 +101,12 @@ type Issuer struct {
 	comers   *throttle // registrations by address
 	polls    *throttle // of device codes
 	guesses  *throttle // of user codes by address
+	seconds  *throttle // second steps by user
 
 	counts    counts
 	documents documents
 	providers map[string]*upstream.Provider
+	passkeys  *passkey.Site // nil where browsers have none
 	keysets   *keysets
 
 	server   *server
@@ -169,6 +176,7 @@ func fromOptions(o Options) (*Issuer, error) {
 		visitors: newThrottle(2*time.Second, 30),
 		polls:    newThrottle(pollInterval-time.Second, 1), // a second less: clocks and networks differ
 		guesses:  newThrottle(6*time.Second, 10),
+		seconds:  newThrottle(2*time.Minute, 5), // three of a million codes are right at any time
 		comers:   newThrottle(time.Minute/time.Duration(o.Config.Registration.Rate), max(10, o.Config.Registration.Rate)),
 	}
 	if i.ended == nil {
@@ -183,7 +191,13 @@ func fromOptions(o Options) (*Issuer, error) {
 	if i.welcome = o.Welcome; i.welcome == nil {
 		i.welcome = func(User) bool { return true }
 	}
+	if i.servers = o.Servers; i.servers == nil {
+		i.servers = func(User) []Server { return nil }
+	}
 	i.providers = i.newProviders(o)
+	if i.passkeys, err = passkey.New(o.Issuer); err != nil {
+		return nil, err
+	}
 	i.allowed = func(server string, u User) bool { return i.vouched(u) && o.Allowed(server, u) }
 	i.documents, err = newDocuments(o.Config, o.Roots, i.now)
 	return i, err

@@ -3,8 +3,6 @@ package idp
 import (
 	"errors"
 	"net/http"
-
-	"go.uber.org/zap"
 )
 
 // linkPage asks before a sign-in link is used up.
@@ -45,13 +43,8 @@ func (i *Issuer) serveUseLink(w http.ResponseWriter, r *http.Request) error {
 		i.counts.signIns[linkUsedUp].Add(1)
 		return linkError(err)
 	}
-	if err := i.startSession(w, r, l.User); err != nil {
-		return err
-	}
 	i.counts.signIns[byLink].Add(1)
-	i.log.Info("signed in", zap.String("user", l.User.Name), zap.String("by", "link"))
-	http.Redirect(w, r, pathAccount, http.StatusSeeOther)
-	return nil
+	return i.proceed(w, r, l.User, "link", loginPage{})
 }
 
 func linkError(err error) error {

@@ -20,11 +20,12 @@ type loginPage struct {
 	Problem string
 	Client  string // who asks for the sign-in; "" when the person came by themselves
 	Server  string
-	Choices []choice // other ways in
-	Device  bool     // who signs in goes on to connect a device,
-	Code    string   // which shows this code, if it is known already
-	done    bool     // nobody needs to sign in
-	fresh   bool     // somebody is signed in, and must show again who they are
+	Choices []choice     // other ways in
+	Passkey *passkeyForm // and another
+	Device  bool         // who signs in goes on to connect a device,
+	Code    string       // which shows this code, if it is known already
+	done    bool         // nobody needs to sign in
+	fresh   bool         // somebody is signed in, and must show again who they are
 }
 
 // after is where a sign-in leads: back to what a client or a device began, or to the person's own page.
@@ -48,6 +49,8 @@ func (p *loginPage) query() url.Values {
 	}
 	return url.Values{}
 }
+
+func (p loginPage) scripted() bool { return p.Passkey != nil }
 
 // serveLogin shows the sign-in form.
 func (i *Issuer) serveLogin(w http.ResponseWriter, r *http.Request) error {
@@ -94,13 +97,8 @@ func (i *Issuer) serveSignIn(w http.ResponseWriter, r *http.Request) error {
 		page.Problem = "This name and password do not belong together."
 		return i.pages.login.show(w, http.StatusForbidden, page)
 	}
-	if err := i.startSession(w, r, *u); err != nil {
-		return err
-	}
 	i.counts.signIns[byPassword].Add(1)
-	i.log.Info("signed in", zap.String("user", u.Name), zap.String("by", "password"))
-	http.Redirect(w, r, page.after(), http.StatusSeeOther)
-	return nil
+	return i.proceed(w, r, *u, "password", page)
 }
 
 // authenticate checks a name and a password. nil is a wrong one, or an unknown name:
@@ -151,6 +149,10 @@ func (i *Issuer) loginPage(w http.ResponseWriter, r *http.Request) (loginPage, *
 		page.Device, page.Code = i.config.Device && r.Form.Has("device"), cleanUserCode(r.FormValue("device"))
 	}
 	page.Choices = i.choices(&page)
+	var err error
+	if page.Passkey, err = i.askPasskey(w, r, nil, nil); err != nil {
+		return page, nil, err
+	}
 	page.CSRF = i.formToken(i.cookies.ensureBrowser(w, r), session)
 	return page, session, nil
 }

@@ -13,13 +13,19 @@ import (
 //go:embed assets
 var assets embed.FS
 
-// pages are the issuer's pages. They are complete in themselves: no script, no other
-// request, the style inline and named by its hash in the policy.
+// pages are the issuer's pages. They are complete in themselves: no other request, the style inline and named by its
+// hash in the policy. Where there are passkeys there is a script, for nothing but them.
 type pages struct {
-	host, styleHash string
-	css             template.CSS
+	host, styleHash, scriptHash string
+	css                         template.CSS
+	script                      template.JS
 
-	login, link, consent, device, account, logout, message *page
+	login, second, link, consent, device, account, app, logout, message *page
+}
+
+func hashOf(b []byte) string {
+	sum := sha256.Sum256(b)
+	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
 // form is what every page with a form has.
@@ -46,21 +52,26 @@ func newPages(host string) (*pages, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot read pages: %w", err)
 	}
-	sum := sha256.Sum256(css)
-	s := &pages{host: host, css: template.CSS(css), styleHash: base64.StdEncoding.EncodeToString(sum[:])}
+	script, err := assets.ReadFile("assets/passkey.js")
+	if err != nil {
+		return nil, fmt.Errorf("cannot read pages: %w", err)
+	}
+	s := &pages{host: host, css: template.CSS(css), styleHash: hashOf(css), script: template.JS(script), scriptHash: hashOf(script)}
 	for _, p := range []struct {
 		to          **page
 		file, title string
 	}{
 		{&s.login, "login", "Sign in"},
+		{&s.second, "second", "Second step"},
 		{&s.link, "link", "Sign in"},
 		{&s.consent, "consent", "Connect a program"},
 		{&s.device, "device", "Connect a device"},
 		{&s.account, "account", "Your account"},
+		{&s.app, "app", "App for codes"},
 		{&s.logout, "logout", "Sign out"},
 		{&s.message, "message", "Sign-in"},
 	} {
-		t, err := template.ParseFS(assets, "assets/layout.html", "assets/"+p.file+".html")
+		t, err := template.ParseFS(assets, "assets/layout.html", "assets/setup.html", "assets/"+p.file+".html")
 		if err != nil {
 			return nil, fmt.Errorf("cannot parse page: %w", err)
 		}
@@ -71,7 +82,7 @@ func newPages(host string) (*pages, error) {
 
 // protect sets the headers that every answer to a browser has, redirects too.
 func (s *pages) protect(h http.Header) {
-	h.Set("Content-Security-Policy", s.policy(false))
+	h.Set("Content-Security-Policy", s.policy(false, false))
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
@@ -82,8 +93,11 @@ func (s *pages) protect(h http.Header) {
 // to a client cannot name where to: Chromium holds form-action against every redirect that follows, those
 // that the client's own page makes too, and nobody can list them. Nothing on such a page can become a form of
 // somebody else's: all of it is escaped, and the submission needs the form token.
-func (s *pages) policy(leaves bool) string {
+func (s *pages) policy(leaves, scripted bool) string {
 	p := "default-src 'none'; style-src 'sha256-" + s.styleHash + "'; base-uri 'none'; frame-ancestors 'none'"
+	if scripted {
+		p += "; script-src 'sha256-" + s.scriptHash + "'"
+	}
 	if !leaves {
 		p += "; form-action 'self'"
 	}
@@ -96,19 +110,29 @@ func (p *page) show(w http.ResponseWriter, status int, data any) error {
 	if m, ok := data.(messagePage); ok {
 		title = m.Title
 	}
+	var leaves, scripted bool
+	if f, ok := data.(interface{ leavesHere() bool }); ok {
+		leaves = f.leavesHere()
+	}
+	if f, ok := data.(interface{ scripted() bool }); ok {
+		scripted = f.scripted()
+	}
+	script := p.set.script
+	if !scripted {
+		script = ""
+	}
 	var b bytes.Buffer
 	err := p.t.ExecuteTemplate(&b, "layout.html", struct {
 		Title, Host string
 		CSS         template.CSS
+		Script      template.JS
 		Page        any
-	}{title, p.set.host, p.set.css, data})
+	}{title, p.set.host, p.set.css, script, data})
 	if err != nil {
 		return fmt.Errorf("cannot render page: %w", err)
 	}
 	h := w.Header()
-	if f, ok := data.(interface{ leavesHere() bool }); ok && f.leavesHere() {
-		h.Set("Content-Security-Policy", p.set.policy(true))
-	}
+	h.Set("Content-Security-Policy", p.set.policy(leaves, scripted))
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
 	_, _ = w.Write(b.Bytes()) // a person who left is no error

@@ -186,21 +186,16 @@ func (i *Issuer) openAttempt(r *http.Request, p *upstream.Provider, state string
 // arrive signs in whom a provider vouches for.
 func (i *Issuer) arrive(w http.ResponseWriter, r *http.Request, page loginPage, p *upstream.Provider, id upstream.Identity) error {
 	u, err := i.vouchedUser(r.Context(), p, id)
-	var page2 *shown
-	if errors.As(err, &page2) {
+	var refusal *shown
+	if errors.As(err, &refusal) {
 		i.counts.signIns[providerRefused].Add(1)
-		i.log.Info("sign-in refused", zap.String("provider", p.Name), zap.String("user", id.Email), zap.String("reason", page2.title))
+		i.log.Info("sign-in refused", zap.String("provider", p.Name), zap.String("user", id.Email), zap.String("reason", refusal.title))
 	}
 	if err != nil {
 		return err
 	}
-	if err := i.startSession(w, r, u); err != nil {
-		return err
-	}
 	i.counts.signIns[byProvider].Add(1)
-	i.log.Info("signed in", zap.String("user", u.Name), zap.String("by", p.Name))
-	http.Redirect(w, r, page.after(), http.StatusSeeOther)
-	return nil
+	return i.admit(w, r, u, p.Name, page.after())
 }
 
 // vouchedUser finds or makes the user. It goes by the provider's subject: an e-mail address can change hands, so

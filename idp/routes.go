@@ -29,6 +29,8 @@ const (
 	pathLogin    = "/login"
 	pathWith     = "/login/with/" // and the name of a provider: to there
 	pathFrom     = "/login/from/" // and back
+	pathSecond   = "/login/second"
+	pathPasskey  = "/login/passkey"
 	pathLink     = "/signin"
 	pathConsent  = "/consent"
 	pathAccount  = "/account"
@@ -86,10 +88,18 @@ func (i *Issuer) table() []route {
 		{pathLogin, browser, form(i.serveLogin, i.serveSignIn)},
 		{pathWith + "{provider}", browser, get(i.serveWith)},
 		{pathFrom + "{provider}", browser, get(i.serveFrom)},
+		{pathSecond, browser, form(i.serveSecond, i.serveSecondStep)},
+		{pathPasskey, browser, post(i.servePasskey)},
 		{pathLink, browser, form(i.serveLink, i.serveUseLink)},
 		{pathConsent, browser, form(i.serveConsent, i.serveDecision)},
 		{pathAccount, browser, get(i.serveAccount)},
 		{pathAccount + "/disconnect", browser, post(i.serveDisconnect)},
+		{pathAccount + "/session", browser, post(i.serveEndOther)},
+		{pathAccount + "/everywhere", browser, post(i.serveEverywhere)},
+		{pathAccount + "/password", browser, post(i.serveNewPassword)},
+		{pathAccount + "/passkey", browser, post(i.serveNewPasskey)},
+		{pathAccount + "/factor", browser, post(i.serveRemoveFactor)},
+		{pathAccount + "/app", browser, form(i.serveApp, i.serveNewApp)},
 		{pathEnd, arrival, form(i.serveEndSession, i.serveEndSession)},
 		{pathLogout, browser, form(i.serveLogout, i.serveSignOut)},
 		{"/favicon.ico", browser, get(serveIcon)},

@@ -42,11 +42,12 @@ func (j cookieJar) set(w http.ResponseWriter, name, value string, age time.Durat
 var secretForm = regexp.MustCompile(`^[A-Z2-7]{26,32}$`)
 
 func (j cookieJar) read(r *http.Request, name string) (string, bool) {
-	c, err := r.Cookie(name)
-	if err != nil || !secretForm.MatchString(c.Value) {
-		return "", false
+	for _, c := range r.CookiesNamed(name) {
+		if secretForm.MatchString(c.Value) {
+			return c.Value, true
+		}
 	}
-	return c.Value, true
+	return "", false
 }
 
 func (j cookieJar) browser(r *http.Request) (string, bool) { return j.read(r, j.browserName) }
@@ -58,6 +59,7 @@ func (j cookieJar) ensureBrowser(w http.ResponseWriter, r *http.Request) string 
 	}
 	value := rand.Text()
 	j.set(w, j.browserName, value, 0)
+	r.AddCookie(&http.Cookie{Name: j.browserName, Value: value}) // from here on it has it: asked again, the answer is the same
 	return value
 }
 
@@ -81,13 +83,15 @@ func (i *Issuer) session(r *http.Request) (*Session, error) {
 }
 
 // startSession signs a person in: always with a new secret, and the session that the browser had ends.
-func (i *Issuer) startSession(w http.ResponseWriter, r *http.Request, u User) error {
+func (i *Issuer) startSession(w http.ResponseWriter, r *http.Request, u User, method string) error {
 	if err := i.endSession(w, r); err != nil {
 		return err
 	}
 	now := i.now()
 	secret := rand.Text()
-	err := i.store.Sessions().Put(r.Context(), Session{Hash: DigestOf(secret), User: u, AuthTime: now, Expires: now.Add(i.config.SessionTTL)})
+	err := i.store.Sessions().Put(r.Context(), Session{
+		Hash: DigestOf(secret), User: u, AuthTime: now, Expires: now.Add(i.config.SessionTTL), Method: method, Agent: clip(r.UserAgent(), 300),
+	})
 	if err != nil {
 		return err
 	}

@@ -32,24 +32,25 @@ func (d *daemon) adminHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", d.metricsHandler())
 	for pattern, h := range map[string]func(w http.ResponseWriter, r *http.Request) (any, error){
-		"GET /v1/status":                 d.adminStatus,
-		"POST /v1/reload":                d.adminReload,
-		"POST /v1/check":                 d.adminCheck,
-		"GET /v1/logs/{server}":          d.adminLogs,
-		"POST /v1/servers/{server}/{do}": d.adminPower,
-		"POST /v1/package/{server}/{do}": d.adminPackage,
-		"GET /v1/users":                  d.adminUsers,
-		"POST /v1/users":                 d.adminAddUser,
-		"DELETE /v1/users/{user}":        d.adminRemoveUser,
-		"PUT /v1/users/{user}/password":  d.adminPassword,
-		"POST /v1/users/{user}/link":     d.adminLink,
-		"POST /v1/users/{user}/revoke":   d.adminRevoke,
-		"GET /v1/backup":                 d.adminBackup,
-		"GET /v1/keys":                   d.adminKeys,
-		"POST /v1/keys":                  d.adminRotateKeys,
-		"GET /v1/tokens":                 d.adminTokens,
-		"POST /v1/tokens":                d.adminToken,
-		"DELETE /v1/tokens/{token}":      d.adminRevokeToken,
+		"GET /v1/status":                  d.adminStatus,
+		"POST /v1/reload":                 d.adminReload,
+		"POST /v1/check":                  d.adminCheck,
+		"GET /v1/logs/{server}":           d.adminLogs,
+		"POST /v1/servers/{server}/{do}":  d.adminPower,
+		"POST /v1/package/{server}/{do}":  d.adminPackage,
+		"GET /v1/users":                   d.adminUsers,
+		"POST /v1/users":                  d.adminAddUser,
+		"DELETE /v1/users/{user}":         d.adminRemoveUser,
+		"PUT /v1/users/{user}/password":   d.adminPassword,
+		"DELETE /v1/users/{user}/factors": d.adminReset,
+		"POST /v1/users/{user}/link":      d.adminLink,
+		"POST /v1/users/{user}/revoke":    d.adminRevoke,
+		"GET /v1/backup":                  d.adminBackup,
+		"GET /v1/keys":                    d.adminKeys,
+		"POST /v1/keys":                   d.adminRotateKeys,
+		"GET /v1/tokens":                  d.adminTokens,
+		"POST /v1/tokens":                 d.adminToken,
+		"DELETE /v1/tokens/{token}":       d.adminRevokeToken,
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
@@ -309,6 +310,20 @@ func (d *daemon) adminRemoveUser(_ http.ResponseWriter, r *http.Request) (any, e
 		return nil, err
 	}
 	return answerOf(u), nil
+}
+
+// adminReset is for a person who has lost their phone: nothing but the password is left, and a link to sign in with.
+func (d *daemon) adminReset(_ http.ResponseWriter, r *http.Request) (any, error) {
+	if err := d.needIssuer(); err != nil {
+		return nil, err
+	}
+	u, err := d.issuer.Reset(r.Context(), r.PathValue("user"))
+	if err != nil {
+		return nil, err
+	}
+	answer := answerOf(u)
+	answer.Link, err = d.issuer.SignInLink(r.Context(), u.Name, signInLinkTTL)
+	return answer, err
 }
 
 func (d *daemon) adminPassword(_ http.ResponseWriter, r *http.Request) (any, error) {

@@ -14,7 +14,7 @@
 //	mcpd logs SERVER [-f]         what a server's workers wrote to stderr
 //	mcpd restart|stop|start SERVER
 //	mcpd update [SERVER]          try the newest version of a server's npm package and change over to it; rollback goes back
-//	mcpd user add|list|remove|passwd|link
+//	mcpd user add|list|remove|passwd|link|reset
 //	mcpd revoke USER              end everything of a person at once: browsers, clients, tokens, workers
 //	mcpd token create|list|revoke tokens for programs, each good for one server
 //	mcpd keys list|rotate         the issuer's own keys; rotate makes new ones while all goes on

@@ -25,12 +25,12 @@ func (c *cli) userCommand() *cobra.Command {
 		Use: "user", Short: "add, list and remove the people who may sign in", Args: between(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usageError{fmt.Sprintf("unknown command %q for %q: want add, list, remove, passwd or link", args[0], "mcpd user")}
+				return usageError{fmt.Sprintf("unknown command %q for %q: want add, list, remove, passwd, link or reset", args[0], "mcpd user")}
 			}
 			return cmd.Help()
 		},
 	}
-	cmd.AddCommand(c.userAddCommand(), c.userListCommand(), c.userRemoveCommand(), c.userPasswordCommand(), c.userLinkCommand())
+	cmd.AddCommand(c.userAddCommand(), c.userListCommand(), c.userRemoveCommand(), c.userPasswordCommand(), c.userLinkCommand(), c.userResetCommand())
 	return cmd
 }
 
@@ -146,6 +146,24 @@ func (c *cli) userLinkCommand() *cobra.Command {
 			}
 			var u userAnswer
 			if err := admin.post(cmd.Context(), "/v1/users/"+url.PathEscape(args[0])+"/link", nil, &u); err != nil {
+				return err
+			}
+			fmt.Fprintln(c.stdout, u.Link)
+			return nil
+		},
+	}
+}
+
+func (c *cli) userResetCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "reset NAME", Short: "take a person's passkeys and codes away; print a one-time sign-in link, good for an hour", Args: exactly(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			admin, err := c.admin()
+			if err != nil {
+				return err
+			}
+			var u userAnswer
+			if err := admin.do(cmd.Context(), http.MethodDelete, "/v1/users/"+url.PathEscape(args[0])+"/factors", nil, &u); err != nil {
 				return err
 			}
 			fmt.Fprintln(c.stdout, u.Link)

@@ -43,6 +43,16 @@ func (w *world) welcome(u idp.User) bool {
 	return slices.ContainsFunc(w.names(), func(server string) bool { return w.allowed(server, u) })
 }
 
+// servers are those that somebody may use, by name.
+func (w *world) servers(u idp.User) (all []idp.Server) {
+	for _, name := range w.names() {
+		if w.allowed(name, u) {
+			all = append(all, idp.Server{Name: name, URL: w.tenants[name].url})
+		}
+	}
+	return all
+}
+
 // matchAllow tells whether one allow entry means a user. Names are compared without case; groups and
 // providers as they are written, for two groups may differ in nothing else. A service is nobody who has
 // signed in: only a rule that speaks of services means it.
