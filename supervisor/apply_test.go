@@ -244,19 +244,3 @@ func TestApplyRefuses(t *testing.T) {
 		}
 	})
 }
-
-func TestCapOverAllServers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFakes(t, Options{MaxWorkers: 1}, nil)
-		defer f.close()
-		f.apply(spec(t, "a"), spec(t, "b"))
-		_, release := f.acquire("a", "alice")
-		release()
-		if err := f.refused("b", "alice"); !errors.Is(err, ErrBusy) {
-			t.Error(err)
-		}
-		time.Sleep(time.Hour)
-		_, release = f.acquire("b", "alice")
-		release()
-	})
-}

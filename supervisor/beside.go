@@ -101,16 +101,16 @@ func (s *Supervisor[C]) Try(ctx context.Context, name string, patience bool) err
 	})
 }
 
-// Promote puts the replacement of a server in its place, be it ready or not, and lets the server of before finish its
-// calls and end. Between the two it calls swap.
-func (s *Supervisor[C]) Promote(name string, swap func()) error {
+// Promote puts the replacement of a server in its place, be it ready or not, and calls swap. The server of before goes on
+// for those who have its pool still, as long as retire is not called; then it finishes its calls and ends.
+func (s *Supervisor[C]) Promote(name string, swap func()) (retire func(), err error) {
 	s.applying.Lock()
 	defer s.applying.Unlock()
 	s.mu.Lock()
 	next, old := s.beside[name], s.servers[name]
 	if next == nil || s.closed {
 		s.mu.Unlock()
-		return errNotBeside
+		return nil, errNotBeside
 	}
 	delete(s.beside, name)
 	s.servers[name] = next
@@ -118,8 +118,7 @@ func (s *Supervisor[C]) Promote(name string, swap func()) error {
 	s.mu.Unlock()
 	_ = next.do(func() { next.standby = false }) // it has just been found in the list
 	swap()
-	old.leave("server was changed", s.o.Drain)
-	return nil
+	return func() { old.leave("server was changed", s.o.Drain) }, nil
 }
 
 // withReplacement adds what is known of the replacement to the status of a server.

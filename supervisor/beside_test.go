@@ -54,10 +54,17 @@ func TestReplacementBesideWhatServes(t *testing.T) {
 		if err := f.Try(context.Background(), "a", true); err != nil {
 			t.Error(err)
 		}
-		swapped := false
-		if err := f.Promote("a", func() { swapped = old.child.isAlive() }); err != nil || !swapped {
-			t.Errorf("Promote: %v; swapped while the old lived: %v", err, swapped)
+		before, swapped := f.pool("a"), false
+		retire, err := f.Promote("a", func() { swapped = old.child.isAlive() })
+		if err != nil || !swapped {
+			t.Fatalf("Promote: %v; swapped while the old lived: %v", err, swapped)
 		}
+		if c, r, err := before.Acquire(context.Background(), "eve"); err != nil || len(c.child.spec.Args) != 0 {
+			t.Errorf("who came before and waits for a worker of the old: %v", err)
+		} else {
+			r()
+		}
+		retire()
 		began := time.Now()
 		if c, r := f.acquire("a", "alice"); slices.Contains(c.child.spec.Args, "new") && time.Since(began) == 0 {
 			r()
@@ -76,7 +83,7 @@ func TestReplacementBesideWhatServes(t *testing.T) {
 		if st := f.status("a"); len(f.Snapshot().Servers) != 1 || st.State != StateReady {
 			t.Errorf("%d servers; %s: %s", len(f.Snapshot().Servers), st.State, st.Reason)
 		}
-		if f.Promote("a", func() {}) == nil {
+		if _, err := f.Promote("a", func() {}); err == nil {
 			t.Error("there was something to promote")
 		}
 	})

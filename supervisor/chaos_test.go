@@ -106,8 +106,8 @@ func chaos(t *testing.T, random *rand.Rand) {
 	if n := f.system.alive(); n != 0 {
 		t.Errorf("%d children are left", n)
 	}
-	if left := f.o.slots.left.Load(); left != int64(f.o.MaxWorkers) {
-		t.Errorf("%d places left of %d", left, f.o.MaxWorkers)
+	if n := f.o.budget.taken; n != 0 {
+		t.Errorf("%d places are taken", n)
 	}
 	if served.Load() == 0 {
 		t.Error("nobody was served")

@@ -30,12 +30,12 @@ func (s *Supervisor[C]) Spawn(ctx context.Context, spec Spec) (io.ReadWriteClose
 		return nil, errClosed
 	}
 	defer s.spawning.Done()
-	if !s.o.slots.take() {
-		return nil, &Busy{Reason: "no more processes may be started", RetryAfter: s.o.BusyRetry}
+	if why := s.o.budget.take(nil); why != "" {
+		return nil, &Busy{Reason: why, RetryAfter: s.o.BusyRetry}
 	}
 	c, err := s.o.system.start(order{spec: spec, path: path, ring: logs, mask: newMasker(spec.Secrets)})
 	if err != nil {
-		s.o.slots.give()
+		s.o.budget.give()
 		return nil, &Unavailable{Reason: "server " + err.Error()}
 	}
 	d := &disposable{child: c}
@@ -46,7 +46,7 @@ func (s *Supervisor[C]) Spawn(ctx context.Context, spec Spec) (io.ReadWriteClose
 	s.running.Go(func() { // ends with the child
 		<-c.ended()
 		unhook()
-		s.o.slots.give()
+		s.o.budget.give()
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		delete(s.spawned, d)

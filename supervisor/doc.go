@@ -21,6 +21,9 @@
 //	                    │            ▼                                              when we are killed)
 //	                    ◀── exited ─ follow: wait, kill the group, reap ──▶ sweep: what left its group
 //
+// What all servers may use together is the budget. It is bounded by processes, memory and starts per second;
+// who gets nothing waits, and the worker that has been idle longest, whosever it is, ends for it.
+//
 // # Who owns what
 //
 // A server's owner goroutine (server.run) owns its door, its workers' machines, the queue and the

@@ -23,6 +23,7 @@ type fakeSystem struct {
 	behave   func(o order, n int) behaviour // n counts starts from 0
 	children []*fakeChild
 	closed   bool
+	weight   int64 // bytes of memory of each child that lives
 }
 
 // behaviour is what a fake child does.
@@ -72,7 +73,15 @@ func (f *fakeSystem) start(o order) (child, error) {
 	return c, nil
 }
 
-func (f *fakeSystem) measure() measurement { return measurement{} }
+func (f *fakeSystem) measure() measurement {
+	m := measurement{groups: make(map[int]usage)}
+	for _, c := range f.all() {
+		if c.isAlive() {
+			m.groups[c.id] = usage{memory: f.weight}
+		}
+	}
+	return m
+}
 
 func (f *fakeSystem) report(confine.Want) confine.Report { return confine.Report{} }
 func (f *fakeSystem) close()                             { f.mu.Lock(); f.closed = true; f.mu.Unlock() }

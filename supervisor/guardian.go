@@ -23,8 +23,11 @@ import (
 
 // How long the guardian goes on looking for survivors: some start a process while they are killed.
 const (
-	guardianRounds = 40
+	guardianRounds = 80
 	guardianPause  = 25 * time.Millisecond
+	// guardianSure is how many looks in a row find nothing before it believes that: the mark of a process
+	// that is just being executed cannot be read.
+	guardianSure = 10
 )
 
 // RunGuardian is the guardian's whole life: it reads in to its end, kills what is still there, and
@@ -81,9 +84,13 @@ func (w *watched) kill() {
 	if w.mark == "" {
 		return
 	}
+	clean := 0
 	for range guardianRounds {
 		left := marked(w.mark)
-		if len(left) == 0 {
+		if clean++; len(left) > 0 {
+			clean = 0
+		}
+		if clean == guardianSure {
 			return
 		}
 		for _, pid := range left {

@@ -1,7 +1,6 @@
 package supervisor
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -180,8 +179,8 @@ func (s *server[C]) launch(key string, owned bool, now time.Time) error {
 	if err != nil {
 		return s.unfound()
 	}
-	if !s.o.slots.take() {
-		return &Busy{Reason: fmt.Sprintf("%d worker processes run already, the most this mcpd may have", s.o.MaxWorkers), RetryAfter: s.o.BusyRetry}
+	if why := s.o.budget.take(s); why != "" {
+		return &Busy{Reason: why, RetryAfter: s.o.BusyRetry}
 	}
 	w := &worker[C]{
 		machine:    machine{state: starting, since: now}, // its time runs from when prepare is done
@@ -195,7 +194,7 @@ func (s *server[C]) launch(key string, owned bool, now time.Time) error {
 	o := order{spec: s.spec, path: path, ring: s.ring, mask: s.mask}
 	handshake := s.handshake
 	s.running.Go(func() { // ends with the process, which the table ends in every state
-		defer s.o.slots.give()
+		defer s.o.budget.give()
 		s.live(w, o, handshake)
 	})
 	return nil

@@ -3,7 +3,6 @@ package supervisor
 import (
 	"context"
 	"runtime"
-	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -51,8 +50,8 @@ type Options struct {
 	// BusyRetry is the hint in a *Busy. Default: 2s.
 	BusyRetry time.Duration
 
-	// MaxWorkers is the most worker processes over all servers. Default: 512.
-	MaxWorkers int
+	// Budget is what all servers may use together. Default: DefaultBudget.
+	Budget BudgetConfig
 
 	// LogLines and LogBytes bound what is kept of a server's standard error. Default: 1000
 	// lines, 256 KiB.
@@ -63,7 +62,7 @@ type Options struct {
 
 	system system         // what starts processes. Default: this machine
 	chance func() float64 // in [0, 1), for jitter
-	slots  *slots         // what is left of MaxWorkers
+	budget *budget        // what is left of Budget
 	starts chan struct{}  // holds one for each start that counts for Abreast
 }
 
@@ -100,8 +99,8 @@ func (o Options) withDefaults() Options {
 	if o.BusyRetry <= 0 {
 		o.BusyRetry = 2 * time.Second
 	}
-	if o.MaxWorkers <= 0 {
-		o.MaxWorkers = 512
+	if o.Budget == (BudgetConfig{}) {
+		o.Budget = DefaultBudget()
 	}
 	if o.Resolve == nil {
 		o.Resolve = func(_ context.Context, s Spec) (Spec, error) { return s, nil }
@@ -119,20 +118,6 @@ func (o Options) withDefaults() Options {
 	if o.chance == nil {
 		o.chance = chance
 	}
-	o.slots = &slots{}
-	o.slots.left.Store(int64(o.MaxWorkers))
+	o.budget = newBudget(o.Budget)
 	return o
 }
-
-// slots is a number of places over all servers.
-type slots struct{ left atomic.Int64 }
-
-func (s *slots) take() bool {
-	if s.left.Add(-1) < 0 {
-		s.left.Add(1)
-		return false
-	}
-	return true
-}
-
-func (s *slots) give() { s.left.Add(1) }

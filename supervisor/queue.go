@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -150,10 +151,11 @@ func (s *server[C]) answer(q *waiter[C], places *places, now time.Time) (granted
 		return s.pool.grant(q.key)
 	}
 	if s.room() {
-		if err := s.launch(q.key, true, now); err != nil {
-			return granted[C]{err: err}, true
+		err := s.launch(q.key, true, now)
+		if err == nil || errors.Is(err, ErrBusy) && q.deadline.After(now) { // a nudge comes when the budget allows it
+			return granted[C]{}, false
 		}
-		return granted[C]{}, false
+		return granted[C]{err: err}, true
 	}
 	if !q.deadline.After(now) {
 		return granted[C]{err: s.busy(len(s.queue) - 1)}, true

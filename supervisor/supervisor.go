@@ -46,6 +46,10 @@ type Supervisor[C any] struct {
 	// spawning are the calls of Spawn that may start something.
 	spawning sync.WaitGroup
 
+	relieving sync.WaitGroup  // relieve
+	closing   context.Context // done when Close begins to wait no more: ends relieve
+	halt      context.CancelFunc
+
 	applying sync.Mutex // one Apply or Close at a time
 
 	mu      sync.Mutex
@@ -64,10 +68,13 @@ func New[C any](o Options) *Supervisor[C] {
 	if o.system == nil {
 		o.system = newHost(o)
 	}
-	return &Supervisor[C]{
+	s := &Supervisor[C]{
 		o: o, servers: make(map[string]*server[C]), beside: make(map[string]*server[C]), leaving: make(map[*server[C]]struct{}),
 		spawned: make(map[*disposable]struct{}),
 	}
+	s.closing, s.halt = context.WithCancel(context.Background())
+	s.relieving.Go(func() { s.relieve(s.closing.Done()) }) // ends with Close
+	return s
 }
 
 // Apply makes the list of servers what want says and returns what that changed. Servers that stay
@@ -201,6 +208,8 @@ func (s *Supervisor[C]) Close(ctx context.Context) error {
 	s.closed = true
 	s.mu.Unlock()
 
+	s.halt()
+	s.relieving.Wait()
 	s.spawning.Wait() // what has been let in is known now
 	for _, d := range s.disposables() {
 		d.kill()

@@ -120,7 +120,14 @@ func (h *host) clean() (killed int, unsure bool) {
 				break
 			}
 			strays[key] = since
+		case kind == unread:
+			since, ok := h.strays[key]
+			if strays[key] = since; !ok {
+				strays[key] = now
+			}
+			unsure = unsure || now.Sub(strays[key]) < h.strayAge
 		}
+		unsure = unsure || kind == unclaimed
 	}
 	h.strays, h.doomed = strays, doomed
 	for _, group := range before {
@@ -128,7 +135,7 @@ func (h *host) clean() (killed int, unsure bool) {
 			delete(h.left, group)
 		}
 	}
-	return killed, len(strays)+len(doomed)+len(h.left) > 0
+	return killed, unsure || len(doomed)+len(h.left) > 0
 }
 
 // groupsLeft are the groups of which something may be left.
@@ -163,6 +170,7 @@ const (
 	member                // belongs to a worker that lives
 	orphan                // belonged to one that does not
 	unclaimed             // a zombie that has nobody else to wait for it, as it seems
+	unread                // came to us and does not show whose it was; one that is just being executed does not yet
 )
 
 // classify tells what p is. Callers hold mu.
@@ -192,8 +200,11 @@ func (h *host) classify(p proc) kind {
 			return member
 		}
 	}
-	if strings.HasPrefix(mark, h.mark+"/") {
+	switch {
+	case strings.HasPrefix(mark, h.mark+"/"):
 		return orphan
+	case mark == "":
+		return unread
 	}
 	return foreign
 }

@@ -82,8 +82,9 @@ func (d *daemon) promote(t *tenant) {
 	w.tenants[t.name] = t
 	w.counters(old)
 	table, err := router.NewTable(d.routes(&w))
+	var leave func()
 	if err == nil {
-		err = d.supervisor.Promote(t.name, func() {
+		leave, err = d.supervisor.Promote(t.name, func() {
 			d.world.Store(&w)
 			d.router.Swap(table)
 		})
@@ -94,7 +95,7 @@ func (d *daemon) promote(t *tenant) {
 	}
 	delete(d.beside, t.name)
 	d.log.Info("server was replaced", serverField(t.name))
-	d.retire(old.tenants[t.name])
+	d.retire(old.tenants[t.name], leave) // its workers last: a call may wait for one still
 }
 
 // settle waits until the replacements are ready, or known not to start; those are the names and the sentences.

@@ -340,7 +340,7 @@ func TestChaosKills(t *testing.T) {
 		<-time.After(time.Second)
 		if pids := everywhere("-tag=" + m.tag); len(pids) > 0 {
 			left++
-			t.Errorf("kill %d: %d processes live one second later", i, len(pids))
+			t.Errorf("kill %d: %d processes live one second later: %q", i, len(pids), commands(pids))
 		}
 		<-d.done
 		l.end()
@@ -348,6 +348,16 @@ func TestChaosKills(t *testing.T) {
 		d.start()
 	}
 	t.Logf("mcpd was killed %d times, with up to %d processes; after %d of them some lived a second later", n, most, left)
+}
+
+// commands are the command lines and states of processes, for a person.
+func commands(pids []int) (all []string) {
+	for _, pid := range pids {
+		line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		all = append(all, strings.ReplaceAll(string(line), "\x00", " ")+string(stat[:min(len(stat), 60)]))
+	}
+	return all
 }
 
 // TestChaosReloads: 200 SIGHUPs in 20 seconds, with a change each, while 64 callers call what does not change.

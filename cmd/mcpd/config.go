@@ -36,6 +36,9 @@ type Config struct {
 	// Log is what mcpd writes about itself. SIGHUP: no, needs a restart.
 	Log LogConfig `koanf:"log"`
 
+	// Budget is what all servers may use together. SIGHUP: no, needs a restart.
+	Budget supervisor.BudgetConfig `koanf:"budget"`
+
 	// Admin is what the operator's programs reach. SIGHUP: no, needs a restart.
 	Admin AdminConfig `koanf:"admin"`
 
@@ -128,6 +131,7 @@ func DefaultConfig() Config {
 		TLS:      certs.DefaultConfig(),
 		Auth:     idp.DefaultConfig(),
 		Log:      LogConfig{Level: "info", Format: "auto", Size: 10 << 20, Keep: 5},
+		Budget:   supervisor.DefaultBudget(),
 		Defaults: ServerConfig{Config: supervisor.DefaultConfig(), Bridge: bridge.DefaultConfig(), Scopes: oneScope},
 	}
 }

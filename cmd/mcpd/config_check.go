@@ -30,6 +30,7 @@ func (c *checker) all() {
 	c.room("tls", c.TLS.Validate())
 	c.room("auth", c.Auth.Validate())
 	c.log()
+	c.room("budget", c.Budget.Validate())
 	if problem := checkMetrics(c.Admin.Metrics); problem != "" {
 		c.wrong("admin.metrics", problem)
 	}

@@ -93,16 +93,17 @@ func (d *daemon) apply(ctx context.Context, p *plan) error {
 		d.log.Warn(n)
 	}
 	for _, t := range p.gone {
-		d.retire(t)
+		d.retire(t, func() {})
 	}
 	return nil
 }
 
-// retire lets the bridge of a server that was removed or replaced finish its calls.
-func (d *daemon) retire(t *tenant) {
+// retire lets the bridge of a server that was removed or replaced finish its calls, and then calls then.
+func (d *daemon) retire(t *tenant, then func()) {
 	d.background.Go(func() { // ends with the drain, or when the daemon stops
 		ctx, cancel := context.WithTimeout(d.draining, replacedDrain)
 		defer cancel()
+		defer then()
 		if err := t.bridge.Close(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 			d.log.Warn("replaced server did not close cleanly", serverField(t.name), zap.Error(err))
 		}

@@ -280,7 +280,7 @@ func (d *daemon) newSupervisor(cfg *Config) (*supervisor.Supervisor[*bridge.Conn
 		return nil, err
 	}
 	return supervisor.New[*bridge.Conn](supervisor.Options{
-		Logger: d.log.Named("supervisor"), Guardian: []string{self, guardianVerb}, Confine: []string{self, confineVerb}, Scratch: filepath.Join(d.state, "tmp"),
+		Logger: d.log.Named("supervisor"), Guardian: []string{self, guardianVerb}, Confine: []string{self, confineVerb}, Scratch: filepath.Join(d.state, "tmp"), Budget: cfg.Budget,
 		Resolve:  d.resolve,
 		LogFiles: supervisor.LogFiles{Dir: cfg.Log.Dir, Size: int64(cfg.Log.Size), Keep: cfg.Log.Keep},
 	}), nil

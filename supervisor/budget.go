@@ -1,0 +1,235 @@
+package supervisor
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/mcpd/mcpd/supervisor/confine"
+)
+
+// BudgetConfig is what all servers may use together. When it is used up, the worker that has been idle longest,
+// whosever it is, ends for a new one; while all are busy, calls that need a new one wait. SIGHUP: no, needs a restart.
+type BudgetConfig struct {
+	// Workers is the most worker processes. Default: 512.
+	Workers int `koanf:"workers"`
+
+	// Memory is the most that the workers may have resident, in bytes or as text such as "2GiB"; it is looked at
+	// every two seconds, and bounds new workers only. 0 is no limit. Default: 0.
+	Memory Bytes `koanf:"memory"`
+
+	// Starts is the most workers that are started per second. 0 is no limit. Default: 50.
+	Starts int `koanf:"starts"`
+}
+
+// DefaultBudget is the budget where nothing is said.
+func DefaultBudget() BudgetConfig { return BudgetConfig{Workers: 512, Starts: 50} }
+
+// Validate reports everything that is wrong, one error per line, each beginning with its key.
+func (c BudgetConfig) Validate() error {
+	var errs []error
+	if c.Workers < 1 {
+		errs = append(errs, fmt.Errorf("workers: %d must be at least 1", c.Workers))
+	}
+	if c.Memory < 0 {
+		errs = append(errs, fmt.Errorf("memory: %d must not be negative", c.Memory))
+	}
+	if c.Starts < 0 {
+		errs = append(errs, fmt.Errorf("starts: %d must not be negative", c.Starts))
+	}
+	return errors.Join(errs...)
+}
+
+// budget is what is left of it. A server that gets nothing is nudged when that may have changed.
+type budget struct {
+	BudgetConfig
+	starts *rate.Limiter // nil: no limit
+	wake   chan struct{} // tells relieve that somebody waits; holds one
+
+	mu      sync.Mutex
+	taken   int                               // guarded by mu; places
+	freeing int                               // guarded by mu; of them, those that were taken from idle workers and are not free yet
+	used    int64                             // guarded by mu; memory at the last look
+	waiting map[interface{ nudge() }]struct{} // guarded by mu
+}
+
+// How often relieve looks: at the memory, where it has a limit; and while somebody waits, because no server tells
+// another that its worker is idle now.
+const (
+	lookAtMemory = 2 * time.Second
+	lookAgain    = 100 * time.Millisecond
+)
+
+func newBudget(c BudgetConfig) *budget {
+	b := &budget{BudgetConfig: c, wake: make(chan struct{}, 1), waiting: make(map[interface{ nudge() }]struct{})}
+	if c.Starts > 0 {
+		b.starts = rate.NewLimiter(rate.Limit(c.Starts), c.Starts)
+	}
+	return b
+}
+
+// take takes a place for a process, or says why there is none; who, if there is anybody, will be nudged.
+func (b *budget) take(who interface{ nudge() }) (refusal string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.taken >= b.Workers:
+		refusal = fmt.Sprintf("%d worker processes run already, the most this mcpd may have", b.Workers)
+	case b.Memory > 0 && b.used >= int64(b.Memory):
+		refusal = fmt.Sprintf("its workers use %s of memory, and may use %s", confine.Size(b.used), confine.Size(int64(b.Memory)))
+	case b.starts != nil && !b.starts.Allow():
+		refusal = fmt.Sprintf("%d workers are started a second, and others came first", b.Starts)
+	default:
+		b.taken++
+		return ""
+	}
+	if _, waits := b.waiting[who]; who != nil && !waits {
+		b.waiting[who] = struct{}{}
+		select {
+		case b.wake <- struct{}{}:
+		default: // it will look anyway
+		}
+	}
+	return refusal
+}
+
+func (b *budget) give() {
+	b.mu.Lock()
+	b.taken--
+	b.freeing = max(b.freeing-1, 0)
+	b.mu.Unlock()
+	b.nudge()
+}
+
+// nudge has those who wait try again.
+func (b *budget) nudge() {
+	b.mu.Lock()
+	all := b.waiting
+	b.waiting = make(map[interface{ nudge() }]struct{})
+	b.mu.Unlock()
+	for s := range all {
+		s.nudge()
+	}
+}
+
+// wanted is how many idle workers have to go now for their places, and until when to look again; 0: when woken.
+func (b *budget) wanted() (n int, again time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.waiting) > 0 {
+		return max(0, min(len(b.waiting), b.taken-b.Workers+len(b.waiting))-b.freeing), lookAgain
+	}
+	if b.Memory > 0 {
+		return 0, lookAtMemory
+	}
+	return 0, 0
+}
+
+// relieve makes room in the budget until stop is closed.
+func (s *Supervisor[C]) relieve(stop <-chan struct{}) {
+	b := s.o.budget
+	timer := time.NewTimer(lookAtMemory)
+	defer timer.Stop()
+	for {
+		n, again := b.wanted()
+		s.thin(n)
+		if timer.Stop(); again > 0 {
+			timer.Reset(again)
+		}
+		select {
+		case <-stop:
+			return
+		case <-b.wake:
+		case <-timer.C:
+			b.nudge()
+		}
+	}
+}
+
+// idler is the worker of a server that has been idle longest, and what all its workers use.
+type idler[C any] struct {
+	server *server[C]
+	found  bool
+	used   time.Time
+	memory int64 // of that worker
+	all    int64
+}
+
+// thin ends the n workers that have been idle longest, and as many more as the memory takes.
+func (s *Supervisor[C]) thin(n int) {
+	b := s.o.budget
+	if n == 0 && b.Memory == 0 {
+		return
+	}
+	groups := s.o.system.measure().groups
+	var idle []idler[C]
+	var memory int64
+	for _, srv := range s.all() {
+		got := make(chan idler[C], 1)
+		if srv.ask(s.closing, func() { got <- srv.idlest(groups) }) != nil {
+			continue
+		}
+		i := <-got
+		if memory += i.all; i.found {
+			idle = append(idle, i)
+		}
+	}
+	b.mu.Lock()
+	b.used = memory
+	b.mu.Unlock()
+	slices.SortFunc(idle, func(a, b idler[C]) int { return a.used.Compare(b.used) })
+	for _, i := range idle {
+		if n <= 0 && (b.Memory == 0 || memory < int64(b.Memory)) {
+			return
+		}
+		if i.server.yield() {
+			memory -= i.memory
+			n--
+			b.mu.Lock()
+			b.freeing++
+			b.mu.Unlock()
+		}
+	}
+}
+
+// idlest looks for the worker that may go first. What is kept ready stays.
+func (s *server[C]) idlest(groups map[int]usage) idler[C] {
+	i := idler[C]{server: s}
+	for _, w := range s.workers {
+		i.all += groups[w.processID()].memory
+	}
+	if w, used := s.longestIdle(); w != nil {
+		i.found, i.used, i.memory = true, used, groups[w.processID()].memory
+	}
+	return i
+}
+
+// longestIdle is the worker that has been idle longest and is not one of those that are kept ready.
+func (s *server[C]) longestIdle() (victim *worker[C], oldest time.Time) {
+	keep := s.spares() <= s.wanted()
+	for _, w := range s.workers {
+		if w.state != ready || w.generation == s.generation && w.key == "" && keep {
+			continue
+		}
+		if used, idle := s.pool.idleSince(w); idle && (victim == nil || used.Before(oldest)) {
+			victim, oldest = w, used
+		}
+	}
+	return victim, oldest
+}
+
+// yield ends that worker for another server's, and tells whether there was one.
+func (s *server[C]) yield() (ok bool) {
+	_ = s.do(func() {
+		if w, used := s.longestIdle(); w != nil {
+			if ok, _ = s.pool.withdrawIdle(w, used); ok {
+				s.step(w, unused, "its place was needed for another server")
+			}
+		}
+	})
+	return ok
+}
