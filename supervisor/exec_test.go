@@ -138,7 +138,7 @@ func TestKillOfAWorker(t *testing.T) {
 	if err := <-read; err.Error() != "killed by signal 9 (killed)" {
 		t.Errorf("got %q", err)
 	}
-	if d := time.Since(begin); d > 100*time.Millisecond && !raceEnabled {
+	if d := time.Since(begin); d > 10*time.Second { // on a machine that has time: a millisecond
 		t.Errorf("known after %v", d)
 	}
 	release()
