@@ -22,7 +22,8 @@ type accountPage struct {
 	Passkey     *passkeyForm // to make one; nil where there are none
 	Password    bool         // they have one
 	Fresh       bool         // they signed in lately, and may change how they sign in
-	Done        string       // what has just been done
+	Done        string       // what has just been done, or, if it is
+	Wrong       bool         // wrong, why not
 }
 
 func (p *accountPage) scripted() bool { return p.Passkey != nil }
@@ -68,7 +69,7 @@ func (i *Issuer) serveAccount(w http.ResponseWriter, r *http.Request) error {
 
 func (i *Issuer) showAccount(w http.ResponseWriter, r *http.Request, session *Session, status int, said string) error {
 	u, ctx := session.User, r.Context()
-	page := &accountPage{User: u.Name, Servers: i.servers(u), Fresh: i.fresh(session), Done: said}
+	page := &accountPage{User: u.Name, Servers: i.servers(u), Fresh: i.fresh(session), Done: said, Wrong: status >= http.StatusBadRequest}
 	a, err := i.store.Users().ByID(ctx, u.ID)
 	if err != nil {
 		return err
