@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -22,12 +23,11 @@ type lockfile struct {
 	} `json:"packages"`
 }
 
-// npmInstall is how npm installs without telling or asking anybody anything. A registry that cannot be
-// reached is one soon.
-var npmInstall = []string{
-	"npm", "install", "--no-audit", "--no-fund", "--no-update-notifier", "--json", "--loglevel=silent", "--omit=dev",
-	"--save-exact", "--package-lock", "--location=project", "--fetch-retries=1", "--fetch-retry-mintimeout=1000", "--fetch-timeout=60000",
-}
+// Flags with which npm tells and asks nobody anything, and gives up soon on a registry that cannot be reached.
+var (
+	npmQuiet   = []string{"--json", "--loglevel=silent", "--no-update-notifier", "--fetch-retries=1", "--fetch-retry-mintimeout=1000", "--fetch-timeout=60000"}
+	npmInstall = []string{"--no-audit", "--no-fund", "--omit=dev", "--save-exact", "--package-lock", "--location=project"}
+)
 
 // install installs the package in a directory of its own and returns the pin for it: in the version that is
 // known, or if none is in the newest that is wished for. Callers hold the package's door.
@@ -61,25 +61,66 @@ func (s *Store) install(ctx context.Context, w Wish, known Pin) (Pin, error) {
 	return p, err
 }
 
-// npm runs npm, and once more with what it has on disk if it cannot reach the registry.
+// npm installs. It prefers what it has on disk to the registry, as npx does: it goes on without a network, and
+// otherwise each of a hundred packages would be asked for. Only a version that what is on disk does not know of (ETARGET) is
+// looked for in the registry.
 func (s *Store) npm(ctx context.Context, w Wish, dir string, wanted Request) error {
-	argv := append(slices.Clone(npmInstall), "--prefix", dir, fmt.Sprintf("--ignore-scripts=%t", !w.Scripts))
-	c := Command{Server: w.Server, Argv: append(argv, "--prefer-offline=false", "--prefer-online", "--", wanted.String()), Dir: dir, Environ: w.Environ}
-	out, err := s.o.Run(ctx, c)
-	switch {
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	case err == nil:
-		return nil
+	argv := slices.Concat([]string{"npm", "install"}, npmQuiet, npmInstall,
+		[]string{"--prefix", dir, fmt.Sprintf("--ignore-scripts=%t", !w.Scripts)})
+	var err error
+	for _, prefer := range [][]string{{"--prefer-offline"}, {"--prefer-offline=false", "--prefer-online"}} {
+		c := Command{Server: w.Server, Argv: slices.Concat(argv, prefer, []string{"--", wanted.String()}), Dir: dir, Environ: w.Environ}
+		var out []byte
+		out, err = s.o.Run(ctx, c)
+		err = s.told(ctx, out, err)
+		if said := (*npmError)(nil); !errors.As(err, &said) || said.code != "ETARGET" {
+			break
+		}
 	}
-	c.Argv = append(argv, "--offline", "--", wanted.String())
-	if _, again := s.o.Run(ctx, c); again != nil {
-		return complaint(out, err)
-	}
-	return nil
+	return err
 }
 
-// complaint is why npm failed in a line: what it says in its JSON, or else what was seen of it.
+// told turns the end of a run of npm into an error.
+func (s *Store) told(ctx context.Context, out []byte, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	}
+	return complaint(out, err)
+}
+
+// latest asks the registry for the newest version that is wished for. A cache of its own keeps npm from answering
+// with what it has on disk when the registry does not.
+func (s *Store) latest(ctx context.Context, w Wish) (string, error) {
+	tmp, err := os.MkdirTemp(s.o.Dir, ".new-")
+	if err != nil {
+		return "", fmt.Errorf("cannot make room for an answer of the registry: %w", err)
+	}
+	defer func() { _ = os.RemoveAll(tmp) }() // what is left of it goes at the next start
+	argv := slices.Concat([]string{"npm", "view"}, npmQuiet, []string{"--cache", tmp, "--prefer-offline=false", "--", w.Request.String(), "version"})
+	out, err := s.o.Run(ctx, Command{Server: w.Server, Argv: argv, Dir: tmp, Environ: w.Environ})
+	if err := s.told(ctx, out, err); err != nil {
+		return "", fmt.Errorf("cannot ask for the newest %s: %w", w.Request, err)
+	}
+	var one string
+	var many []string
+	switch {
+	case json.Unmarshal(out, &one) == nil && one != "":
+		return one, nil
+	case json.Unmarshal(out, &many) == nil && len(many) > 0: // of a range all that match, the newest last
+		return many[len(many)-1], nil
+	}
+	return "", fmt.Errorf("cannot find %s in the registry", w.Request)
+}
+
+// npmError is why npm failed, in its own words.
+type npmError struct{ code, line string }
+
+func (e *npmError) Error() string { return fmt.Sprintf("npm says %s: %s", e.code, e.line) }
+
+// complaint is what npm says in its JSON, or else what was seen of its end.
 func complaint(out []byte, err error) error {
 	var said struct {
 		Error struct {
@@ -87,14 +128,11 @@ func complaint(out []byte, err error) error {
 			Summary string `json:"summary"`
 		} `json:"error"`
 	}
-	line := ""
-	if json.Unmarshal(out, &said) == nil {
-		line, _, _ = strings.Cut(said.Error.Summary, "\n")
-	}
-	if line == "" {
+	if json.Unmarshal(out, &said) != nil || said.Error.Summary == "" {
 		return err
 	}
-	return fmt.Errorf("npm says %s: %s", said.Error.Code, line)
+	line, _, _ := strings.Cut(said.Error.Summary, "\n")
+	return &npmError{said.Error.Code, line}
 }
 
 // take gives an installation that is complete its final place, under the version that it turned out to have.

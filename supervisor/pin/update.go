@@ -19,14 +19,16 @@ func (s *Store) Newest(ctx context.Context, w Wish) (p Pin, fresh bool, err erro
 		return p, false, err
 	}
 	defer leave()
-	if p, err = s.install(ctx, w, Pin{}); err != nil {
+	s.note(w.Server, "looking for the newest "+w.Request.String())
+	version, err := s.latest(ctx, w)
+	if err != nil {
 		return p, false, err
 	}
-	e, _ := s.Of(w.Server)
-	if e.Request == w.Request.String() && e.Now.Version == p.Version {
+	if e, _ := s.Of(w.Server); e.Request == w.Request.String() && e.Now.Version == version && e.Now.Scripts == w.Scripts && s.there(e.Now) {
 		return e.Now, false, nil
 	}
-	return p, true, nil
+	p, err = s.install(ctx, w, Pin{Version: version})
+	return p, true, err
 }
 
 // Program is how an installed version is started.
