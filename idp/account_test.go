@@ -51,6 +51,7 @@ func TestAccountSessions(t *testing.T) {
 
 func TestAccountPassword(t *testing.T) {
 	h := newHouse(t)
+	h.stopClock()
 	p := h.withPassword("alice")
 	p.enter(p.browse(h.url + "/login"))
 	q := h.stranger()

@@ -405,7 +405,7 @@ func TestPageHeaders(t *testing.T) {
 	h := newHouse(t)
 	a := h.registered(loopback)
 	p := h.signedIn("alice")
-	for _, at := range []string{a.ask(nil), a.ask(url.Values{"client_id": {"x"}}), h.url + "/login", h.url + "/account", h.url + "/logout", h.url + "/nowhere", h.url + "/signin?link=x"} {
+	for _, at := range []string{a.ask(nil), a.ask(url.Values{"client_id": {"x"}}), h.url + "/login", h.url + "/account", h.url + "/account/app", h.url + "/login/second?half=x", h.url + "/login/from/none", h.url + "/logout", h.url + "/nowhere", h.url + "/signin?link=x"} {
 		g := p.browse(at)
 		for name, want := range map[string]string{
 			"X-Frame-Options": "DENY", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store", "Access-Control-Allow-Origin": "",

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -201,7 +202,7 @@ func (i *Issuer) arrive(w http.ResponseWriter, r *http.Request, page loginPage, 
 // vouchedUser finds or makes the user. It goes by the provider's subject: an e-mail address can change hands, so
 // one that is another user's already gives nobody that user.
 func (i *Issuer) vouchedUser(ctx context.Context, p *upstream.Provider, id upstream.Identity) (User, error) {
-	if err := checkName(id.Email); err != nil {
+	if err := checkName(strings.ReplaceAll(id.Email, "'", "")); err != nil { // O'Brien may come
 		return User{}, &shown{status: http.StatusForbidden, title: "This address cannot be used", text: "Your e-mail address at " + p.Label + " has characters that a name here cannot have.", cause: err}
 	}
 	taken := &shown{

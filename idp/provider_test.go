@@ -148,6 +148,8 @@ func TestProviderTakeover(t *testing.T) {
 	h.stranger().browse(h.url+"/login").with("corp", nil).wants(303)
 	s.Set(func(s *upstreamtest.Service) { s.Person.Email = "ALICE@corp.example" }) // bob takes her name there
 	h.stranger().browse(h.url+"/login").with("corp", nil).wants(403).says("This name belongs to somebody else")
+	s.Set(func(s *upstreamtest.Service) { s.Person.Subject, s.Person.Email = "18", "o'brien@corp.example" })
+	h.stranger().browse(h.url+"/login").with("corp", nil).wants(303).follow().says("o'brien@corp.example")
 	s.Set(func(s *upstreamtest.Service) { s.Person.Email = "a<b>@corp.example" })
 	h.stranger().browse(h.url+"/login").with("corp", nil).wants(403).says("cannot be used")
 }

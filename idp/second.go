@@ -16,6 +16,7 @@ import (
 type half struct {
 	User    string `json:"user"`
 	Method  string `json:"method"`
+	Proof   Digest `json:"proof"` // of the password's hash: who changes it ends what began with the old one
 	Browser Digest `json:"browser"`
 	Created int64  `json:"created"` // Unix milliseconds
 	For     string `json:"for"`     // the query of the sign-in page
@@ -55,8 +56,12 @@ func (i *Issuer) proceed(w http.ResponseWriter, r *http.Request, u User, method 
 	if len(factors) == 0 && i.config.SecondStep != secondRequired {
 		return i.admit(w, r, u, method, page.after())
 	}
+	a, err := i.store.Users().ByID(r.Context(), u.ID)
+	if err != nil {
+		return err
+	}
 	b, err := json.Marshal(half{
-		User: u.ID, Method: method, Browser: DigestOf(i.cookies.ensureBrowser(w, r)), Created: i.now().UnixMilli(), For: page.query().Encode(),
+		User: u.ID, Method: method, Proof: DigestOf(a.Password), Browser: DigestOf(i.cookies.ensureBrowser(w, r)), Created: i.now().UnixMilli(), For: page.query().Encode(),
 	})
 	if err != nil {
 		return err
@@ -90,7 +95,7 @@ func (i *Issuer) openHalf(r *http.Request) (half, User, error) {
 		return h, User{}, &shown{status: http.StatusForbidden, title: "This sign-in began in another browser", text: "Go back to where you started and try again, with cookies allowed."}
 	}
 	a, err := i.store.Users().ByID(r.Context(), h.User)
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, ErrNotFound) || err == nil && DigestOf(a.Password) != h.Proof {
 		return h, User{}, over
 	}
 	return h, a.User, err

@@ -66,6 +66,7 @@ func (a authenticator) code() url.Values {
 // Somebody adds an app, and is asked for its code from then on, in the middle of a client's sign-in too.
 func TestSecondStep(t *testing.T) {
 	h := newHouse(t)
+	h.stopClock()
 	p := h.withPassword("alice")
 	p.enter(p.browse(h.url + "/login")).wants(303).follow().wants(200).says("by password")
 	setup := p.get(h.url + "/account/app").wants(200)
@@ -118,6 +119,7 @@ func TestSecondStep(t *testing.T) {
 // The first step is of one browser, one person and ten minutes; guessing at the second is slow.
 func TestSecondStepAttacks(t *testing.T) {
 	h := newHouse(t)
+	h.stopClock()
 	p := h.withPassword("alice")
 	p.enter(p.browse(h.url + "/login"))
 	setup := p.get(h.url + "/account/app")
@@ -132,6 +134,16 @@ func TestSecondStepAttacks(t *testing.T) {
 	other.get(h.url + "/login")
 	other.get(second.at.String()).wants(403).says("began in another browser")
 	q.get(h.url + "/login/second").wants(400)
+
+	// A password that is changed meanwhile was the first step no longer.
+	r := h.stranger()
+	r.name = "alice"
+	began := r.enter(r.browse(h.url + "/login")).follow().wants(200)
+	if err := h.issuer.SetPassword(t.Context(), "alice", alicesPassword); err != nil {
+		t.Fatal(err)
+	}
+	began.press("confirm", app.code()).wants(400)
+	second = q.enter(q.browse(h.url + "/login")).follow().wants(200)
 	q.get(h.url + "/login/second?half=x").wants(400)
 	if g := second.do("POST", h.url+"/login/second", url.Values{"half": {second.at.Query().Get("half")}, "code": app.code()["code"]}, nil); g.status != 403 {
 		t.Errorf("without form token: %d", g.status)
@@ -157,6 +169,7 @@ func TestSecondStepAttacks(t *testing.T) {
 // Where a second step is required, who has none sets one up before anything else.
 func TestSecondStepRequired(t *testing.T) {
 	h := newHouse(t, func(o *idp.Options) { o.Config.SecondStep = "required" })
+	h.stopClock()
 	p := h.withPassword("alice")
 	setup := p.enter(p.browse(h.url + "/login")).wants(303).follow().wants(200).says("Set up a second step")
 	p.get(h.url + "/account").wants(303)

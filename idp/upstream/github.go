@@ -143,6 +143,9 @@ func (g *gitHub) get(ctx context.Context, token *oauth2.Token, path string, v an
 		return err
 	}
 	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusForbidden || resp.StatusCode == http.StatusNotFound {
+		return &Refused{Text: "It does not let mcpd see who you are.", cause: fmt.Errorf("%s answers %s", path, resp.Status)}
+	}
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("%s answers %s", path, resp.Status)
 	}
