@@ -31,6 +31,7 @@ type Conn struct {
 	done    chan struct{}         // closed when the reader has ended
 	why     atomic.Pointer[error] // why the bridge itself ended the connection, if it did
 	noise   atomic.Uint64         // lines that were no message
+	silent  atomic.Int32          // checks in a row that had no answer
 	control sync.WaitGroup
 
 	omu      sync.Mutex // guards the next three

@@ -57,6 +57,9 @@
 // What a caller may not have, a tool by name or whatever changes something, is refused
 // before anything is asked (permit.go); who may is told by Options.Permit.
 //
+// Workers that have nothing to do are asked whether they work when somebody wants to
+// know (check.go); one that gives no answer is ended.
+//
 // Who owns what: the request's goroutine owns its Call and its response; the
 // reader of a connection owns everything that arrives from that worker and
 // never waits for a client (bounded queues, notifications are dropped first).

@@ -232,6 +232,18 @@ func (p *pending) count() int {
 	return len(p.calls)
 }
 
+// work is how many calls the worker has to work for now.
+func (p *pending) work() (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, w := range p.calls {
+		if w.blocking() {
+			n++
+		}
+	}
+	return n
+}
+
 // reason is why the connection ended, nil while it lives.
 func (p *pending) reason() error {
 	p.mu.Lock()

@@ -296,6 +296,27 @@ func parseStat(pid int, stat []byte) (p proc, ok bool) {
 	return p, ok
 }
 
+// Proportional is the memory of the processes of a group in which what is shared with others counts in part (PSS), in
+// bytes; 0 where that cannot be read. It takes the kernel a while: milliseconds for a large process.
+func Proportional(group int) (bytes int64) {
+	for _, p := range processes() {
+		if p.group != group {
+			continue
+		}
+		text, err := os.ReadFile("/proc/" + strconv.Itoa(p.pid) + "/smaps_rollup")
+		if err != nil {
+			continue // it has ended, or is not ours to read
+		}
+		for line := range strings.Lines(string(text)) {
+			if f := strings.Fields(line); len(f) == 3 && f[0] == "Pss:" {
+				kb, _ := strconv.ParseInt(f[1], 10, 64)
+				bytes += kb << 10
+			}
+		}
+	}
+	return bytes
+}
+
 // markOf reads the mark of a process from its environment; "" if it has none or is not ours to read.
 func markOf(pid int) string {
 	environ, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ")

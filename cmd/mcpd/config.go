@@ -1,6 +1,8 @@
 package main
 
 import (
+	"time"
+
 	"github.com/mcpd/mcpd/bridge"
 	"github.com/mcpd/mcpd/idp"
 	"github.com/mcpd/mcpd/router"
@@ -76,6 +78,9 @@ type ServerConfig struct {
 	// cannot do that stay readers.
 	Scopes string `koanf:"scopes"`
 
+	// Check asks whether the workers work. Default: for their list of tools, every minute.
+	Check CheckConfig `koanf:"check"`
+
 	// Hosts are further host names of the server, e.g. "search.example.com", whose
 	// /mcp serves it too. Each signs people in on its own; their DNS must lead here,
 	// and a certificate must cover them. Not in [defaults]. Default: none.
@@ -132,7 +137,7 @@ func DefaultConfig() Config {
 		Auth:     idp.DefaultConfig(),
 		Log:      LogConfig{Level: "info", Format: "auto", Size: 10 << 20, Keep: 5},
 		Budget:   supervisor.DefaultBudget(),
-		Defaults: ServerConfig{Config: supervisor.DefaultConfig(), Bridge: bridge.DefaultConfig(), Scopes: oneScope},
+		Defaults: ServerConfig{Config: supervisor.DefaultConfig(), Bridge: bridge.DefaultConfig(), Scopes: oneScope, Check: CheckConfig{Args: "{}", Every: time.Minute}},
 	}
 }
 

@@ -75,6 +75,7 @@ func (c *checker) server(name string, s ServerConfig) {
 	}
 	c.room(path, s.Config.Validate())
 	c.room(path, s.Bridge.Validate())
+	c.room(path, s.Check.Validate())
 	for i, host := range s.Hosts {
 		if err := c.host(name, i, host); err != nil {
 			c.wrong(path+".hosts."+strconv.Itoa(i), err.Error())

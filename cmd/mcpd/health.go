@@ -15,6 +15,7 @@ type health struct {
 	calls, errors uint64
 	minutes       *[windowMinutes]minute // nil before the first call: a server that nobody calls costs nothing
 	tally         *tally                 // likewise
+	check         checked
 }
 
 // windowMinutes is how far back percentiles look, the minute that is still running included.

@@ -55,7 +55,7 @@ func statusHelp() string {
 	var b strings.Builder
 	b.WriteString(`The health of all servers, or all that is known of one. Everything is measured when it is asked for.
 
-Exit code 1 means that a server that should serve does not: its state is backoff or failed.
+Exit code 1 means that a server that should serve does not: its state is backoff or failed, or its check fails.
 
 WORKERS are busy/running/most, and +N calls that wait. P50 and P99 are of the last ten minutes.
 
@@ -173,6 +173,9 @@ func (s ServerStatus) cpu(before Status) string {
 
 // why is the reason of the state and, in back-off, when the next try is.
 func (s ServerStatus) why(now time.Time) string {
+	if s.Check != nil && s.Check.Error != "" {
+		return "its check " + s.Check.text(now) + "; " + s.Reason
+	}
 	if s.NextTry == nil || !s.NextTry.After(now) || strings.Contains(s.Reason, "next try") {
 		return s.Reason
 	}
@@ -199,6 +202,9 @@ func (c *cli) printServer(w io.Writer, on terminal, st, before Status) error {
 	if s.Package != nil {
 		t.rows = append(t.rows, []string{"package", s.Package.String()})
 	}
+	if s.Check != nil {
+		t.rows = append(t.rows, []string{"check", s.Check.text(now)})
+	}
 	if len(s.InForce) > 0 {
 		t.rows = append(t.rows, []string{"in force", strings.Join(s.InForce, ", ")})
 	}
@@ -207,10 +213,10 @@ func (c *cli) printServer(w io.Writer, on terminal, st, before Status) error {
 	}
 	t.render(&b, on)
 	if len(s.Workers) > 0 {
-		workers := table{header: []string{"PID", "STATE", "CALLS", "ACTIVE", "MEM", "CPU", "SINCE", "FOR"}, colour: stateColours}
+		workers := table{header: []string{"PID", "STATE", "CALLS", "ACTIVE", "MEM", "SHARE", "CPU", "SINCE", "FOR"}, colour: stateColours}
 		for _, k := range s.Workers {
 			workers.rows = append(workers.rows, []string{
-				fmt.Sprint(k.PID), k.State, fmt.Sprint(k.Calls), fmt.Sprint(k.Active), bytesText(k.Memory), fmt.Sprintf("%.1fs", k.CPU),
+				fmt.Sprint(k.PID), k.State, fmt.Sprint(k.Calls), fmt.Sprint(k.Active), bytesText(k.Memory), bytesText(k.PSS), fmt.Sprintf("%.1fs", k.CPU),
 				since(now, k.Since), cmp.Or(k.Key, "everyone"),
 			})
 		}

@@ -28,6 +28,7 @@ import (
 //	up [USER]                               wait until it answers, and add a user whose password is $PASSWORD
 //	waitfor SERVER STATE [REGEXP]           wait until a server is in a state, its reason matching
 //	waitfor SERVER workers|busy N           wait until a server has that many workers, or busy ones
+//	waitfor SERVER check REGEXP             wait until a server was checked, its error matching
 //	url VAR SERVER                          set a variable to a server's address
 //	pids VAR SERVER                         set a variable to the pids of a server's workers
 //	[!] running PID…                        the processes run; with !, they are gone within 1 s
@@ -126,6 +127,8 @@ func scriptWaitFor(ts *testscript.TestScript, neg bool, args []string) {
 		switch args[1] {
 		case "workers":
 			return err == nil && fmt.Sprint(len(s.Workers)) == args[2], now
+		case "check":
+			return err == nil && s.Check != nil && what.MatchString(s.Check.Error), now
 		case "busy":
 			return err == nil && fmt.Sprint(s.Busy) == args[2], now
 		}

@@ -72,6 +72,7 @@ type ServerStatus struct {
 	InForce      []string       `json:"in_force" help:"limits and sandbox that hold its workers, and by which means"`
 	NotInForce   []string       `json:"not_in_force" help:"those that are configured and that this machine cannot give, and why"`
 	Package      *PackageStatus `json:"package,omitempty"`
+	Check        *CheckStatus   `json:"check,omitempty" help:"the last check of its workers; absent before the first"`
 	Workers      []WorkerStatus `json:"workers"`
 	Stderr       []logLine      `json:"stderr,omitempty" help:"the last lines its workers wrote, secrets masked; only in status SERVER"`
 }
@@ -93,13 +94,14 @@ type WorkerStatus struct {
 	Calls  uint64    `json:"calls" help:"calls it was given"`
 	Active int       `json:"active" help:"calls that are on it"`
 	Memory int64     `json:"memory" help:"bytes resident, of its process group; 0 where that cannot be measured"`
+	PSS    int64     `json:"pss,omitempty" help:"its share of memory, where what it has in common with others is divided; only in status SERVER"`
 	CPU    float64   `json:"cpu_seconds" help:"used so far, likewise"`
 	Since  time.Time `json:"since" help:"in this state"`
 }
 
 // healthy tells whether a server serves, or would if it were asked.
 func (s ServerStatus) healthy() bool {
-	return s.State != "failed" && s.State != "backoff"
+	return s.State != "failed" && s.State != "backoff" && (s.Check == nil || s.Check.Error == "")
 }
 
 // statusMembers lists the members of a type as a path and what help says of each, one per line.
@@ -183,6 +185,9 @@ func (d *daemon) statusOf(name string) (Status, error) {
 		return st, d.noServer(name)
 	}
 	st.Servers = st.Servers[i : i+1]
+	for i, w := range st.Servers[0].Workers {
+		st.Servers[0].Workers[i].PSS = supervisor.Proportional(w.PID)
+	}
 	if logs, ok := d.supervisor.Logs(name); ok {
 		for _, l := range logs.Tail(stderrLines) {
 			st.Servers[0].Stderr = append(st.Servers[0].Stderr, logLine{l.Time, l.Worker, l.Text})
@@ -199,6 +204,7 @@ func serverStatus(t *tenant, s supervisor.ServerStatus, people map[string]string
 		InForce: append([]string{}, s.InForce...), NotInForce: append([]string{}, s.Missing...), Workers: []WorkerStatus{},
 	}
 	out.Calls, out.Errors = t.health.counts()
+	out.Check = t.health.lastCheck()
 	if !s.NextTry.IsZero() {
 		out.NextTry = &s.NextTry
 	}

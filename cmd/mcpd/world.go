@@ -197,7 +197,7 @@ func (d *daemon) bridges(p *plan, old *world) error {
 		t, o := p.world.tenants[name], old.tenant(name)
 		if o != nil && !slices.Contains(p.change.Restart, name) && !slices.Contains(p.change.Start, name) {
 			t.bridge, t.pool, t.ended, t.health = o.bridge, o.pool, o.ended, o.health
-			if !slices.Equal(o.cfg.Allow, t.cfg.Allow) || o.cfg.Scopes != t.cfg.Scopes {
+			if !slices.Equal(o.cfg.Allow, t.cfg.Allow) || o.cfg.Scopes != t.cfg.Scopes || o.cfg.Check != t.cfg.Check {
 				p.change.Policy = append(p.change.Policy, name)
 			}
 			continue
