@@ -75,6 +75,11 @@ type Limits struct {
 	// proxies may have any number. Default: 256. SIGHUP: no, needs a restart.
 	Connections int `koanf:"connections"`
 
+	// Total is how many all addresses may have open together; more are closed, and the
+	// log says so once a minute. Trusted proxies come in all the same, and do not
+	// count. Default: 4096. SIGHUP: no, needs a restart.
+	Total int `koanf:"total"`
+
 	// Requests is how many an address may have under way at once, open streams
 	// among them; more are answered with 429. Default: 512. SIGHUP: no, needs a
 	// restart.
@@ -101,7 +106,7 @@ func DefaultConfig() Config {
 	return Config{
 		HTTPS:         auto,
 		HTTP:          auto,
-		Limits:        Limits{Connections: 256, Requests: 512, Rate: 1000, UserRate: 500},
+		Limits:        Limits{Connections: 256, Total: 4096, Requests: 512, Rate: 1000, UserRate: 500},
 		HeaderTimeout: 10 * time.Second,
 		BodyTimeout:   time.Minute,
 		IdleTimeout:   2 * time.Minute,
@@ -160,7 +165,7 @@ func (c Config) Validate() error {
 	for _, l := range []struct {
 		key string
 		n   int
-	}{{"connections", c.Limits.Connections}, {"requests", c.Limits.Requests}, {"rate", c.Limits.Rate}, {"user_rate", c.Limits.UserRate}} {
+	}{{"connections", c.Limits.Connections}, {"total", c.Limits.Total}, {"requests", c.Limits.Requests}, {"rate", c.Limits.Rate}, {"user_rate", c.Limits.UserRate}} {
 		if l.n < 0 {
 			wrong("limits.%s: %d must not be negative; 0 means no limit", l.key, l.n)
 		}

@@ -2,7 +2,7 @@
 // listener, finds the server it is for, and lets it through only with a token
 // made for exactly that server.
 //
-//	accept (doorman.go)        connections per address, PROXY protocol  ── too many, no proxy of ours: closed
+//	accept (doorman.go)        connections per address and in all, PROXY protocol  ── too many, no proxy of ours: closed
 //	  │  TLS where there is any, HTTP/2 and HTTP/1.1
 //	  │  one http.Server (listen.go): header, body and idle deadlines, none on writes, so that streams live
 //	  │  ── plain, beside TLS: 308 to https (redirect.go)

@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/pires/go-proxyproto"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 )
 
 // wildcard is a certificate for mcp.example and all one label below it, as a real front door has.
@@ -418,7 +420,7 @@ func TestConnectionsPerAddress(t *testing.T) {
 	p := &guestList{pipes{make(chan net.Conn, 8), make(chan struct{})}}
 	c := DefaultConfig()
 	c.TrustedProxies = []string{"10.0.0.0/8"}
-	l := behindDoor(c, []net.Listener{p}, newTally[netip.Addr](1, 0))[0]
+	l := behindDoor(c, []net.Listener{p}, newTally[netip.Addr](1, 0), nil)[0]
 	come := func(ip string) net.Conn {
 		client, server := net.Pipe()
 		p.conns <- &pretender{server, net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(ip), 1))}
@@ -449,6 +451,66 @@ func TestConnectionsPerAddress(t *testing.T) {
 	_ = first.Close() // counted once
 	come("192.0.2.1")
 	accept()
+}
+
+// When all addresses together have had their share, new ones are closed until somebody leaves; this machine and the
+// proxy come in all the same, and nobody fills the log.
+func TestConnectionsInAll(t *testing.T) {
+	t.Parallel()
+	p := &guestList{pipes{make(chan net.Conn, 8), make(chan struct{})}}
+	c := DefaultConfig()
+	c.TrustedProxies = []string{"10.0.0.0/8"}
+	core, logged := observer.New(zap.WarnLevel)
+	l := behindDoor(c, []net.Listener{p}, newTally[netip.Addr](2, 0), newCrowd(3, zap.New(core)))[0]
+	come := func(ip string) net.Conn {
+		client, server := net.Pipe()
+		p.conns <- &pretender{server, net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(ip), 1))}
+		return client
+	}
+	accept := func(from string) net.Conn {
+		t.Helper()
+		got, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if at := addrOf(got); at.String() != from {
+			t.Errorf("%v came in, want %s", at, from)
+		}
+		return got
+	}
+	shut := func(c net.Conn) {
+		t.Helper()
+		if _, err := c.Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("one connection too many: %v", err)
+		}
+	}
+	for _, ip := range []string{"192.0.2.1", "192.0.2.2", "192.0.2.3"} {
+		come(ip)
+	}
+	first := accept("192.0.2.1")
+	accept("192.0.2.2")
+	accept("192.0.2.3")
+	var late []net.Conn
+	for _, ip := range []string{"192.0.2.1", "192.0.2.4", "192.0.2.4", "192.0.2.4"} {
+		late = append(late, come(ip))
+	}
+	come("127.0.0.1")
+	come("10.1.1.1")
+	accept("127.0.0.1")
+	accept("10.1.1.1")
+	for _, c := range late {
+		shut(c)
+	}
+	if n := logged.Len(); n != 1 || logged.All()[0].ContextMap()["setting"] != "listen.limits.total" {
+		t.Errorf("%d lines in the log, want 1: %v", n, logged.All())
+	}
+	_ = first.Close()
+	come("192.0.2.4") // those that were turned away count for nothing
+	accept("192.0.2.4")
+	c5 := come("192.0.2.5")
+	come("127.0.0.1")
+	accept("127.0.0.1")
+	shut(c5)
 }
 
 // The PROXY protocol is demanded, and from trusted proxies only.

@@ -11,23 +11,24 @@ import (
 )
 
 // doorman is a socket that lets in who may come: as many connections per address as
-// are allowed, and with the PROXY protocol trusted proxies only.
+// and in all are allowed, and with the PROXY protocol trusted proxies only.
 type doorman struct {
 	net.Listener
 	conns    *tally[netip.Addr] // nil: no limits
+	crowd    *crowd             // likewise
 	trusted  blocks
 	proxying bool
 }
 
-// behindDoor puts a doorman before each socket. Listening sockets share one count.
-func behindDoor(c Config, sockets []net.Listener, conns *tally[netip.Addr]) []net.Listener {
+// behindDoor puts a doorman before each socket. Listening sockets share the counts.
+func behindDoor(c Config, sockets []net.Listener, conns *tally[netip.Addr], all *crowd) []net.Listener {
 	trusted := parseBlocks(c.TrustedProxies)
-	if conns == nil && !c.ProxyProtocol {
+	if conns == nil && all == nil && !c.ProxyProtocol {
 		return sockets
 	}
 	guarded := make([]net.Listener, len(sockets))
 	for i, s := range sockets {
-		guarded[i] = &doorman{Listener: s, conns: conns, trusted: trusted, proxying: c.ProxyProtocol}
+		guarded[i] = &doorman{Listener: s, conns: conns, crowd: all, trusted: trusted, proxying: c.ProxyProtocol}
 		if c.ProxyProtocol {
 			// The header is read by the connection's own goroutine, so that nobody
 			// who sends none keeps others from being accepted.
@@ -63,15 +64,27 @@ func (d *doorman) Accept() (net.Conn, error) {
 			continue
 		}
 		key, counts := subscriber(peer)
-		if known || !counts || d.conns == nil {
+		if known || !counts {
 			return c, nil
 		}
-		if _, ok := d.conns.enter(key, time.Time{}); !ok {
+		if !d.enter(key) {
 			_ = c.Close() // there is no word to say before TLS
 			continue
 		}
-		return &guest{Conn: c, left: sync.OnceFunc(func() { d.conns.leave(key) })}, nil
+		return &guest{Conn: c, left: sync.OnceFunc(func() { d.crowd.leave(); d.conns.leave(key) })}, nil
 	}
+}
+
+// enter counts a connection of an address, if there is room for one more of it and one more at all.
+func (d *doorman) enter(key netip.Addr) bool {
+	if _, ok := d.conns.enter(key, time.Time{}); !ok {
+		return false
+	}
+	if !d.crowd.enter() {
+		d.conns.leave(key)
+		return false
+	}
+	return true
 }
 
 func addrOf(c net.Conn) netip.Addr {

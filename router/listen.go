@@ -57,7 +57,8 @@ func Listen(o ListenOptions) (*Listener, error) {
 		l.Handle(o.Handler)
 	}
 	conns := newTally[netip.Addr](o.Config.Limits.Connections, 0)
-	l.front, l.beside = behindDoor(o.Config, l.front, conns), behindDoor(o.Config, l.beside, conns)
+	all := newCrowd(o.Config.Limits.Total, o.Logger)
+	l.front, l.beside = behindDoor(o.Config, l.front, conns, all), behindDoor(o.Config, l.beside, conns, all)
 	l.server = &http.Server{
 		Handler:           l,
 		ReadHeaderTimeout: o.Config.HeaderTimeout,

@@ -164,6 +164,7 @@ func TestConfig(t *testing.T) {
 		{func(c *Config) { c.ProxyProtocol, c.TrustedProxies = true, []string{"10.0.0.0/8", "::1"} }, ""},
 		{func(c *Config) { c.TrustedProxies = []string{"10.0.0.0/33"} }, "trusted_proxies[0]: "},
 		{func(c *Config) { c.Limits.Requests = -1 }, "limits.requests: "},
+		{func(c *Config) { c.Limits.Total = -1 }, "limits.total: "},
 		{func(c *Config) { c.HTTP = "localhost:http" }, "http: "},
 		{func(c *Config) { c.HTTP = "localhost:99999" }, "http: "},
 		{func(c *Config) { c.Origins = []string{"https://ok.example", "example.com"} }, "origins[1]: "},
