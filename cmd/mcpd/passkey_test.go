@@ -23,7 +23,7 @@ func TestPasskeys(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	if n := strings.Count(string(out), "\n"); n != 8 {
-		t.Errorf("%d of 8 things went well:\n%s", n, out)
+	if n := strings.Count(string(out), "\n"); n != 9 {
+		t.Errorf("%d of 9 things went well:\n%s", n, out)
 	}
 }
