@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"maps"
@@ -13,6 +14,7 @@ import (
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -483,5 +485,9 @@ const loopback = "http://127.0.0.1:1234/callback"
 // The library logs to the process's default logger, which a program sets once; here nobody reads it.
 func TestMain(m *testing.M) {
 	slog.SetDefault(slog.New(slog.DiscardHandler))
+	if config := os.Getenv(crashingIssuer); config != "" {
+		fmt.Fprintln(os.Stderr, serveAndCrash(config)) // it serves until it is killed
+		return
+	}
 	m.Run()
 }
