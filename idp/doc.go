@@ -40,6 +40,6 @@
 //
 // What this package does not do: it does not terminate TLS, route hosts, start
 // processes or read configuration files. It never issues a token that is good
-// at two servers, never stores a secret that it could hand out again, and knows nothing
-// of MCP beyond the resource URL. An access token is opaque; JWTs are ID tokens only.
+// at two servers, never stores a secret that it could hand out again (but those of apps for
+// codes, which both sides must know), and knows nothing of MCP beyond the resource URL. An access token is opaque; JWTs are ID tokens only.
 package idp

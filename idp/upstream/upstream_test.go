@@ -257,7 +257,11 @@ func TestGitHub(t *testing.T) {
 	if _, err := walk(t, p, attempt, nil); !errors.As(err, &refused) {
 		t.Errorf("unverified address: %v", err)
 	}
-	s.Set(func(s *upstreamtest.Service) { s.Person.Verified, s.Person.Subject = true, "0" })
+	s.Set(func(s *upstreamtest.Service) { s.Person.Verified, s.Shy = true, true })
+	if _, err := walk(t, p, attempt, nil); !errors.As(err, &refused) {
+		t.Errorf("teams that nobody may see: %v", err)
+	}
+	s.Set(func(s *upstreamtest.Service) { s.Person.Subject, s.Shy = "0", false })
 	if _, err := walk(t, p, attempt, nil); err == nil {
 		t.Error("a user without a number")
 	}

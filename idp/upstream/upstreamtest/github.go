@@ -38,6 +38,10 @@ func GitHub(t testing.TB) *Service {
 				list = append(list, map[string]any{"login": o})
 			}
 		case "/user/teams":
+			if s.Shy {
+				http.Error(w, "no", http.StatusForbidden)
+				return
+			}
 			for _, full := range s.Person.Teams {
 				org, team, _ := strings.Cut(full, "/")
 				list = append(list, map[string]any{"slug": team, "organization": map[string]any{"login": org}})

@@ -46,6 +46,9 @@ type Service struct {
 	// InUserinfo puts everything but the subject into userinfo only.
 	InUserinfo bool
 
+	// Shy makes GitHub's API refuse to tell of teams, as it does without the right to.
+	Shy bool
+
 	// Down makes every answer a failure.
 	Down bool
 
