@@ -65,7 +65,7 @@ func (i *Issuer) discovery() ([]byte, error) {
 	if slices.ContainsFunc(slices.Collect(maps.Values(i.config.Clients)), func(c ClientConfig) bool { return c.Service }) {
 		m.GrantTypesSupported = append(m.GrantTypesSupported, oidc.GrantTypeClientCredentials)
 	}
-	m.ClientIDMetadataDocumentSupported = !i.config.Documents.Disabled
+	m.ClientIDMetadataDocumentSupported = !i.config.Documents.Disabled && len(i.config.Documents.Allow) > 0 // else a client tries, and does not register
 	if !i.config.Registration.Disabled {
 		m.RegistrationEndpoint = i.url(pathRegister)
 	}

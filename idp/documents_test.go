@@ -147,6 +147,13 @@ func TestDocumentRefused(t *testing.T) {
 		off := newHouse(t, l.reachable, change)
 		off.stranger().get(off.documented(l).ask(nil)).wants(400).says("not known")
 	}
+	for want, allow := range map[bool][]string{true: {"https://claude.ai/*"}, false: nil} {
+		some := newHouse(t, func(o *idp.Options) { o.Config.Documents.Allow = allow })
+		got := some.stranger().get(some.url + "/.well-known/oauth-authorization-server").body
+		if strings.Contains(got, `"client_id_metadata_document_supported": true`) != want {
+			t.Errorf("documents of %q may come, and clients are told: %s", allow, got)
+		}
+	}
 	if l.hits.Load() != before {
 		t.Error("it was fetched all the same")
 	}
