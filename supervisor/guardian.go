@@ -52,16 +52,17 @@ func RunGuardian(in io.Reader) error {
 type watched struct {
 	mark   string
 	groups map[int]struct{}
+	over   bool
 }
 
-// note takes in one line: "=mark", "+group" or "-group". Anything else is ignored, and so is a
+// note takes in one line: "=mark", "+group", "-group", or "." when nothing should be left. Anything else is ignored, and so is a
 // group that no child can have: 0 would be the guardian's own and 1 would mean every process.
 func (w *watched) note(line string) {
 	if mark, ok := strings.CutPrefix(line, "="); ok {
 		w.mark = mark
 		return
 	}
-	if len(line) < 2 {
+	if w.over = line == "."; len(line) < 2 {
 		return
 	}
 	group, err := strconv.ParseUint(line[1:], 10, 31)
@@ -84,13 +85,16 @@ func (w *watched) kill() {
 	if w.mark == "" {
 		return
 	}
-	clean := 0
+	clean, sure := 0, guardianSure
+	if w.over {
+		sure = 1
+	}
 	for range guardianRounds {
 		left := marked(w.mark)
 		if clean++; len(left) > 0 {
 			clean = 0
 		}
-		if clean == guardianSure {
+		if clean == sure {
 			return
 		}
 		for _, pid := range left {
@@ -142,12 +146,15 @@ func (g *guardian) unwatch(group int) {
 	}
 }
 
-// close lets the guardian end.
+// close lets the guardian end. Nothing should be left, so it looks only once.
 func (g *guardian) close() {
 	if g == nil {
 		return
 	}
 	close(g.stop)
+	g.mu.Lock()
+	g.write(".\n")
+	g.mu.Unlock()
 	g.drop()
 	g.running.Wait()
 }
