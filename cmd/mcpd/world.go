@@ -142,6 +142,7 @@ type plan struct {
 
 // plan loads the file anew and compares it with what runs.
 func (d *daemon) plan() (*plan, error) {
+	atRest(d.configFile)
 	_, cfg, err := d.cli.load(d.flags)
 	if err != nil {
 		return nil, err
