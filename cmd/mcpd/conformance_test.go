@@ -72,7 +72,9 @@ func (c conformance) judge(t *testing.T, title, args string, scored int, cannot 
 	t.Helper()
 	out, err := c.run(t, strings.Fields(args)...) // exit code 1 only says that a scenario failed
 	r := readConformance(out)
-	t.Logf("%s %s: %d of %d scenarios, %d of %d not scored", title, args, r.passed, r.scored, r.extraPassed, r.extra)
+	counts := fmt.Sprintf("%s %s: %d of %d scenarios, %d of %d not scored", title, args, r.passed, r.scored, r.extraPassed, r.extra)
+	t.Log(counts)
+	noteCounts(t, counts)
 	if r.scored != scored {
 		t.Fatalf("%d scored scenarios were run, want %d: %v\n%s", r.scored, scored, err, out)
 	}
@@ -90,6 +92,23 @@ func (c conformance) judge(t *testing.T, title, args string, scored int, cannot 
 				t.Errorf("%s fails twice: %v\n%s", name, err, again)
 			}
 		}
+	}
+}
+
+// noteCounts adds a line to the file that MCPD_TEST_COUNTS names, for a summary of the run.
+func noteCounts(t *testing.T, line string) {
+	t.Helper()
+	name := os.Getenv("MCPD_TEST_COUNTS")
+	if name == "" {
+		return
+	}
+	f, err := os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := fmt.Fprintln(f, line); err != nil {
+		t.Fatal(err)
 	}
 }
 
