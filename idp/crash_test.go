@@ -57,6 +57,7 @@ type crash struct {
 	listener *os.File
 	file     string
 	random   *rand.Rand
+	answered chan struct{} // the issuer has answered something
 
 	kills, flows, refreshes, unanswered, wasted atomic.Int64
 }
@@ -87,7 +88,7 @@ func TestCrash(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	c := &crash{house: &house{TB: t, url: "http://" + l.Addr().String()}, file: filepath.Join(t.TempDir(), "mcpd.db"), random: rand.New(rand.NewPCG(seed, seed))}
+	c := &crash{house: &house{TB: t, url: "http://" + l.Addr().String()}, file: filepath.Join(t.TempDir(), "mcpd.db"), answered: make(chan struct{}, 1), random: rand.New(rand.NewPCG(seed, seed))}
 	if c.listener, err = l.(*net.TCPListener).File(); err != nil {
 		t.Fatal(err)
 	}
@@ -116,16 +117,28 @@ func TestCrash(t *testing.T) {
 	go func() { workers.Wait(); close(done) }() // ends with the workers
 	deadline := time.After(5*time.Minute + time.Duration(flows)*time.Second)
 	for ended := false; !ended; {
-		issuer := c.start()
 		select {
-		case <-done:
-			ended = true
-		case <-deadline:
-			t.Error("the flows do not end")
-			close(stop)
-			ended = true
-		case <-time.After(time.Duration(60+c.random.IntN(200)) * time.Millisecond): // it takes some 50 to open
-			c.kills.Add(1)
+		case <-c.answered: // by the one before
+		default:
+		}
+		issuer := c.start()
+		var kill <-chan time.Time // not before it has answered: how long it takes to open is the machine's affair
+		for killed := false; !killed && !ended; {
+			select {
+			case <-c.answered:
+				if kill == nil && c.kills.Load() < flows/2 { // on a slow machine there would be no end
+					kill = time.After(time.Duration(c.random.IntN(150)) * time.Millisecond)
+				}
+			case <-kill:
+				c.kills.Add(1)
+				killed = true
+			case <-done:
+				ended = true
+			case <-deadline:
+				t.Error("the flows do not end")
+				close(stop)
+				ended = true
+			}
 		}
 		_ = issuer.Process.Kill()
 		_ = issuer.Wait()
@@ -191,6 +204,10 @@ func (c *crash) send(client *http.Client, method, to string, form url.Values) (r
 			_ = resp.Body.Close()
 		}
 		if err == nil {
+			select {
+			case c.answered <- struct{}{}:
+			default:
+			}
 			return resp, body, unanswered, nil
 		}
 		if c.Context().Err() != nil {
