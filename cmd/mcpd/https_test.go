@@ -301,31 +301,15 @@ func TestRestartThroughThePassedTLSSocket(t *testing.T) {
 		t.Fatalf("mcpd listens on %s, not on the socket that was passed", s.addr)
 	}
 	token, target := d.token("demo"), d.server("demo").URL
-	first := d.cmd.Process.Pid
-	restarted := make(chan struct{})
-	go func() { // ends with the loop below, which waits for it
-		defer close(restarted)
-		d.stop()
-		d.start()
-	}()
 	c := s.client(t)
 	c.Transport.(*http.Transport).DisableKeepAlives = true
-	for n := 0; ; n++ {
-		if status, _, body, err := s.call(c, target, token); err != nil || status != 200 {
-			t.Errorf("request %d: %d %v %s", n, status, err, body)
+	d.throughRestart(func() error {
+		status, _, body, err := s.call(c, target, token)
+		if err == nil && status != http.StatusOK {
+			err = fmt.Errorf("%d: %s", status, body)
 		}
-		select {
-		case <-restarted:
-			if n >= 30 {
-				if d.cmd.Process.Pid == first {
-					t.Error("the same process serves: nothing was restarted")
-				}
-				t.Logf("%d requests, the restart among them", n+1)
-				return
-			}
-		default:
-		}
-	}
+		return err
+	})
 }
 
 // secureSets are the sets of the conformance suite that are run over TLS with tokens. dns-rebinding-protection cannot pass

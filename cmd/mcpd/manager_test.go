@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"net"
 	"net/http"
 	"os"
@@ -109,43 +110,52 @@ func TestRestartThroughThePassedSocket(t *testing.T) {
 	}
 	defer d.socket.Close()
 	d.start()
-	first := d.cmd.Process.Pid
 	if got := d.status().Listen.HTTP; got != l.Addr().String() {
 		t.Fatalf("mcpd listens on %s, not on the socket that was passed", got)
 	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 20 * time.Second}
+	const initialize = `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"restart","version":"1"}}}`
+	d.throughRestart(func() error {
+		req, err := http.NewRequest(http.MethodPost, "http://"+l.Addr().String()+"/demo/mcp", strings.NewReader(initialize))
+		if err != nil {
+			return err
+		}
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Accept", "application/json, text/event-stream")
+		res, err := client.Do(req)
+		if err != nil {
+			return err
+		}
+		defer res.Body.Close()
+		if res.StatusCode != http.StatusOK {
+			return errors.New(res.Status)
+		}
+		return nil
+	})
+}
 
+// throughRestart restarts the daemon while one request follows another, at least thirty of them, and none fails.
+func (d *instance) throughRestart(request func() error) {
+	d.t.Helper()
+	first := d.cmd.Process.Pid
 	restarted := make(chan struct{})
 	go func() { // ends with the loop below, which waits for it
 		defer close(restarted)
 		d.stop()
 		d.start()
 	}()
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 20 * time.Second}
-	const initialize = `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"restart","version":"1"}}}`
-	for n := 0; ; n++ {
-		req, err := http.NewRequest(http.MethodPost, "http://"+l.Addr().String()+"/demo/mcp", strings.NewReader(initialize))
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Content-Type", "application/json")
-		req.Header.Set("Accept", "application/json, text/event-stream")
-		res, err := client.Do(req)
-		if err != nil || res.StatusCode != http.StatusOK {
-			t.Errorf("request %d: %v %v", n, res, err)
-		} else {
-			_ = res.Body.Close()
+	for n, over := 0, false; n < 30 || !over; n++ {
+		if err := request(); err != nil {
+			d.t.Errorf("request %d: %v", n, err)
 		}
 		select {
 		case <-restarted:
-			if n >= 30 {
-				if d.cmd.Process.Pid == first {
-					t.Error("the same process serves: nothing was restarted")
-				}
-				t.Logf("%d requests, the restart among them", n+1)
-				return
-			}
+			over = true
 		default:
 		}
+	}
+	if d.cmd.Process.Pid == first {
+		d.t.Error("the same process serves: nothing was restarted")
 	}
 }
 
