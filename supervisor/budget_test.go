@@ -71,7 +71,7 @@ func TestBudgetOfStarts(t *testing.T) {
 func TestBudgetOfMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakes(t, Options{Budget: BudgetConfig{Workers: 100, Memory: 250}}, nil)
-		f.system.weight = 100
+		f.system.weigh(100)
 		defer f.close()
 		f.apply(spec(t, "a"), spec(t, "b"), spec(t, "c"), spec(t, "d"))
 		a, release := f.acquire("a", "alice")
@@ -84,7 +84,7 @@ func TestBudgetOfMemory(t *testing.T) {
 		if a.child.isAlive() || !b.child.isAlive() || !c.child.isAlive() {
 			t.Errorf("alive: %v %v %v, want only the longest idle gone", a.child.isAlive(), b.child.isAlive(), c.child.isAlive())
 		}
-		f.system.weight = 200
+		f.system.weigh(200)
 		_, hold := f.acquire("c", "alice")
 		time.Sleep(2 * lookAtMemory)
 		if err := f.refused("d", "alice"); !errors.Is(err, ErrBusy) || !strings.Contains(err.Error(), "memory") {

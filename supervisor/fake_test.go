@@ -74,13 +74,23 @@ func (f *fakeSystem) start(o order) (child, error) {
 }
 
 func (f *fakeSystem) measure() measurement {
+	f.mu.Lock()
+	weight := f.weight
+	f.mu.Unlock()
 	m := measurement{groups: make(map[int]usage)}
 	for _, c := range f.all() {
 		if c.isAlive() {
-			m.groups[c.id] = usage{memory: f.weight}
+			m.groups[c.id] = usage{memory: weight}
 		}
 	}
 	return m
+}
+
+// weigh sets the memory of each child.
+func (f *fakeSystem) weigh(bytes int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.weight = bytes
 }
 
 func (f *fakeSystem) report(confine.Want) confine.Report { return confine.Report{} }
