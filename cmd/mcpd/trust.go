@@ -28,18 +28,16 @@ for loopback addresses only.
 are known. Browsers on Linux and Java have stores of their own; Node.js reads the file that NODE_EXTRA_CA_CERTS
 names.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			state, err := stateDir(c.stateFlag, c.env)
+			machine := ""
+			if c.stateFlag == "" && os.Geteuid() == 0 { // who administers the machine means its service, where root has no mcpd of its own
+				machine = systemState
+			}
+			root, err := c.rootCertificate(machine)
 			if err != nil {
 				return err
 			}
-			root, err := os.ReadFile(filepath.Join(state, certsDir, certs.RootFile))
-			switch {
-			case errors.Is(err, fs.ErrNotExist):
-				return fmt.Errorf(`cannot find a root certificate in the state directory %q: mcpd makes one when it starts with tls.mode = "internal"; give the --state-dir it uses`, state)
-			case err != nil:
-				return fmt.Errorf("cannot read the root certificate: %w", err)
-			case install || uninstall:
-				return c.changeTrust(cmd.Context(), root, install)
+			if install || uninstall {
+				return c.changeTrust(cmd.Context(), trustStores(), root, install)
 			}
 			_, err = c.stdout.Write(root)
 			return err
@@ -49,6 +47,26 @@ names.`,
 	cmd.Flags().BoolVar(&uninstall, "uninstall", false, "take it away from there")
 	cmd.MarkFlagsMutuallyExclusive("install", "uninstall")
 	return cmd
+}
+
+// rootCertificate reads the root from the state directory, or if there is none from that of the machine's service, unless
+// that is "".
+func (c *cli) rootCertificate(machine string) ([]byte, error) {
+	state, err := stateDir(c.stateFlag, c.env)
+	if err != nil {
+		return nil, err
+	}
+	root, err := os.ReadFile(filepath.Join(state, certsDir, certs.RootFile))
+	if errors.Is(err, fs.ErrNotExist) && machine != "" {
+		root, err = os.ReadFile(filepath.Join(machine, certsDir, certs.RootFile))
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf(`cannot find a root certificate in the state directory %q: mcpd makes one when it starts with tls.mode = "internal"; give the --state-dir it uses`, state)
+	case err != nil:
+		return nil, fmt.Errorf("cannot read the root certificate: %w", err)
+	}
+	return root, nil
 }
 
 // trustStore is a folder of certificates that a machine trusts, and what makes it read the folder again.
@@ -67,8 +85,8 @@ func trustStores() []trustStore {
 	}
 }
 
-// changeTrust adds root to the machine's store, or takes it away.
-func (c *cli) changeTrust(ctx context.Context, root []byte, add bool) error {
+// changeTrust adds root to the first of the stores that is there, or takes it away.
+func (c *cli) changeTrust(ctx context.Context, stores []trustStore, root []byte, add bool) error {
 	block, _ := pem.Decode(root)
 	if block == nil {
 		return errors.New("cannot read the root certificate: it is no PEM")
@@ -81,7 +99,7 @@ func (c *cli) changeTrust(ctx context.Context, root []byte, add bool) error {
 	if _, err := exec.LookPath("security"); err == nil {
 		return c.changeKeychain(ctx, root, file, add)
 	}
-	for _, s := range trustStores() {
+	for _, s := range stores {
 		if _, err := os.Stat(s.dir); err != nil {
 			continue
 		}
