@@ -89,11 +89,21 @@ Start with 'mcpd run'. Servers are listed in servers.toml; after an edit, 'mcpd 
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err.Error()} })
 	root.PersistentFlags().StringVar(&c.configFile, "config", "", "configuration `FILE` (default ./servers.toml, then $XDG_CONFIG_HOME/mcpd/servers.toml, then /etc/mcpd/servers.toml)")
 	root.PersistentFlags().StringVar(&c.stateFlag, "state-dir", "", "`DIR` of keys and database (default $XDG_STATE_HOME/mcpd)")
-	root.AddCommand(c.runCommand(), c.statusCommand(), c.checkCommand(), c.reloadCommand(), c.logsCommand(),
+	group := func(id, title string, commands ...*cobra.Command) {
+		root.AddGroup(&cobra.Group{ID: id, Title: title + ":"})
+		for _, cmd := range commands {
+			cmd.GroupID = id
+			root.AddCommand(cmd)
+		}
+	}
+	group("daemon", "The daemon", c.runCommand(), c.checkCommand(), c.reloadCommand(), c.statusCommand(), c.serviceCommand(), c.backupCommand(), c.metricsCommand())
+	group("servers", "Servers", c.callCommand(), c.logsCommand(),
 		c.powerCommand("restart", "stop a server's workers and start them anew"),
 		c.powerCommand("stop", "stop a server until 'mcpd start' or the next restart of mcpd"),
 		c.powerCommand("start", "start a server that was stopped or has failed"),
-		c.updateCommand(), c.rollbackCommand(), c.userCommand(), c.revokeCommand(), c.tokenCommand(), c.keysCommand(), c.backupCommand(), c.certCommand(), c.trustCommand(), c.metricsCommand(), c.callCommand(), c.serviceCommand(), c.versionCommand(), c.demoCommand(), c.guardianCommand(), c.confineCommand())
+		c.updateCommand(), c.rollbackCommand(), c.demoCommand())
+	group("people", "People, tokens and keys", c.userCommand(), c.revokeCommand(), c.tokenCommand(), c.keysCommand(), c.certCommand(), c.trustCommand())
+	root.AddCommand(c.versionCommand(), c.guardianCommand(), c.confineCommand())
 	return root
 }
 

@@ -33,7 +33,7 @@ func TestCommandLine(t *testing.T) {
 		stdout, stderr string // parts of them
 	}{
 		{nil, exitFine, "mcpd [command]", ""},
-		{[]string{"help"}, exitFine, "Available Commands", ""},
+		{[]string{"help"}, exitFine, "People, tokens and keys", ""},
 		{[]string{"version"}, exitFine, "platform", ""},
 		{[]string{"version", "--json"}, exitFine, `"platform"`, ""},
 		{[]string{"completion", "bash"}, exitFine, "bash completion", ""},

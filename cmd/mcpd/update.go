@@ -175,7 +175,7 @@ var errNotPinned = errors.New("nothing is pinned: its command is not npx, or pin
 func (c *cli) updateCommand() *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
-		Use: "update [SERVER]", Short: "try the newest version of a server's npm package, and change over to it if it has all that the present one has", Args: between(0, 1),
+		Use: "update [SERVER]", Short: "try the newest version of a server's package, and keep it if nothing is missing", Args: between(0, 1),
 		Long: `Install the newest version that servers.toml allows beside the present one, start it, compare what the two list, and change over
 while the old workers finish their calls. A version that does not start, or lacks something that the present one has, is not
 taken. Without SERVER: every server that npx runs. 'mcpd rollback' goes back.`,
@@ -194,7 +194,7 @@ taken. Without SERVER: every server that npx runs. 'mcpd rollback' goes back.`,
 
 func (c *cli) rollbackCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "rollback [SERVER]", Short: "go back to the version of a server's npm package that was before the last update", Args: between(0, 1),
+		Use: "rollback [SERVER]", Short: "go back to the version of a server's package before the last update", Args: between(0, 1),
 		ValidArgsFunction: c.completeServers,
 		RunE:              func(cmd *cobra.Command, args []string) error { return c.eachPackage(cmd.Context(), args, "rollback") },
 	}
