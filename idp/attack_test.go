@@ -549,6 +549,32 @@ func TestEnds(t *testing.T) {
 	}
 }
 
+// What a client sends comes back in headers: no line of it may become a header of its own.
+func TestHeaderInjection(t *testing.T) {
+	h := newHouse(t)
+	a, p := h.registered(loopback), h.signedIn("alice")
+	a.code(p, nil)
+	const evil = "x\r\nSet-Cookie: evil=1\r\n\r\n<script>alert(1)</script>"
+	for what, changes := range map[string]url.Values{
+		"state, with a code":   {"state": {evil}},
+		"state, with an error": {"state": {evil}, "code_challenge": nil},
+		"nonce and login_hint": {"nonce": {evil}, "login_hint": {evil}},
+	} {
+		g := p.browse(a.ask(changes))
+		q := g.answer()
+		if want := changes.Get("state"); want != "" && q.Get("state") != want {
+			t.Errorf("%s: state %q came back", what, q.Get("state"))
+		}
+		if strings.Contains(g.header.Get("Location"), "\n") || strings.Contains(strings.Join(g.header.Values("Set-Cookie"), ""), "evil") || strings.Contains(g.body, "<script") {
+			t.Errorf("%s: %v %s", what, g.header, g.body)
+		}
+	}
+	g := p.get(h.url + "/authorize?client_id=" + url.QueryEscape(evil) + "&redirect_uri=" + url.QueryEscape(evil)).wants(400)
+	if len(g.header.Values("Set-Cookie")) > 0 || strings.Contains(g.body, "<script") {
+		t.Errorf("%v %s", g.header, g.body)
+	}
+}
+
 // Everything of one person ends, whatever stage it is in; nothing of another, and they may begin anew.
 func TestRevokeEverything(t *testing.T) {
 	var ended []idp.Ended

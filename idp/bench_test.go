@@ -1,6 +1,7 @@
 package idp_test
 
 import (
+	"database/sql"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -15,7 +16,12 @@ import (
 
 func benchIssuer(b *testing.B, tokens int) (*idp.Issuer, []string) {
 	b.Helper()
-	store, err := idp.OpenStore(filepath.Join(b.TempDir(), "mcpd.db"))
+	return benchIssuerAt(b, filepath.Join(b.TempDir(), "mcpd.db"), tokens)
+}
+
+func benchIssuerAt(b *testing.B, file string, tokens int) (*idp.Issuer, []string) {
+	b.Helper()
+	store, err := idp.OpenStore(file)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -88,6 +94,33 @@ func BenchmarkVerify(b *testing.B) {
 			}
 		}
 	})
+}
+
+// A million more tokens in the table: neither one in memory nor one that is looked up costs more.
+func BenchmarkVerifyAmongAMillion(b *testing.B) {
+	file := filepath.Join(b.TempDir(), "mcpd.db")
+	i, all := benchIssuerAt(b, file, 1)
+	raw, err := sql.Open("sqlite", file)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer raw.Close()
+	_, err = raw.Exec(`WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000)
+		INSERT INTO access_tokens (hash, family, scopes, created, expires) SELECT randomblob(32), f.id, f.scopes, f.created, f.expires FROM n, families f`)
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx := b.Context()
+	for name, token := range map[string]string{"known": all[0], "unknown": "mcpd_at_AAAAAAAAAAAAAAAAAAAAAAAAAA"} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := i.Verify(ctx, token, "https://alpha.example/mcp"); (err == nil) != (name == "known") {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }
 
 // A refresh: the whole endpoint, two transactions' worth of checks and one that writes.
