@@ -105,6 +105,13 @@ func (b *budget) give() {
 	b.nudge()
 }
 
+// expect counts places that are about to be given back.
+func (b *budget) expect(n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.freeing = max(b.freeing+n, 0)
+}
+
 // nudge has those who wait try again.
 func (b *budget) nudge() {
 	b.mu.Lock()
@@ -186,13 +193,13 @@ func (s *Supervisor[C]) thin(n int) {
 		if n <= 0 && (b.Memory == 0 || memory < int64(b.Memory)) {
 			return
 		}
-		if i.server.yield() {
-			memory -= i.memory
-			n--
-			b.mu.Lock()
-			b.freeing++
-			b.mu.Unlock()
+		b.expect(1) // before: the place may be free at once
+		if !i.server.yield() {
+			b.expect(-1)
+			continue
 		}
+		memory -= i.memory
+		n--
 	}
 }
 
