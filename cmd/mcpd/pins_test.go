@@ -117,6 +117,7 @@ func (r *npmRegistry) requests() int {
 // TestPinnedPackages: the real npm and npx, and a registry that is this test.
 func TestPinnedPackages(t *testing.T) {
 	t.Parallel()
+	foreign(t)
 	need(t, "node", "npx")
 	r := newNPMRegistry(t)
 	r.publish("1.0.0", "alpha", "beta")
@@ -180,6 +181,7 @@ func TestPinnedPackages(t *testing.T) {
 // that cannot be.
 func TestStartWithoutRegistry(t *testing.T) {
 	t.Parallel()
+	foreign(t)
 	need(t, "node", "npx")
 	r := newNPMRegistry(t)
 	r.publish("1.0.0", "alpha")
