@@ -107,7 +107,7 @@ func (c *corporate) signIn(name string, meddle func(*url.URL)) (status int, page
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	resp, page := ask("GET", at, nil)
+	_, page = ask("GET", at, nil)
 	button := corpButton.FindStringSubmatch(page)
 	if button == nil {
 		c.t.Fatalf("no button: %s", page)
@@ -118,7 +118,7 @@ func (c *corporate) signIn(name string, meddle func(*url.URL)) (status int, page
 	}
 	method, form, typed := "GET", url.Values(nil), false
 	for range 20 {
-		resp, page = ask(method, at, form)
+		resp, page := ask(method, at, form)
 		method, form = "GET", nil
 		if next, err := resp.Location(); err == nil {
 			if at = next; meddle != nil {
