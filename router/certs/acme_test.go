@@ -115,21 +115,22 @@ func TestEachHostByALPN(t *testing.T) {
 
 func TestEachHostByHTTP(t *testing.T) {
 	t.Parallel()
-	zone := dnstest.New(t, "mcp.test")
+	// Names of its own: certmagic has one list, by name, of the challenges under way in the process.
+	zone := dnstest.New(t, "byhttp.test")
 	l, n := port(t)
 	p := startPebble(t, pebbleOptions{dns: zone.Addr, http: n})
 	o := acmeOptions(t, p.Issuer)
-	o.HTTPPort = n
+	o.Domain, o.HTTPPort, o.Hosts = "byhttp.test", n, func() []string { return []string{"auth.byhttp.test", "a.byhttp.test"} }
 	k := open(t, o)
 	serve(t, l, nil, k.HTTP01(http.RedirectHandler("https://elsewhere.example/", http.StatusPermanentRedirect)))
 	if err := k.Manage(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	has(t, k, "a.mcp.test", "auth.mcp.test")
-	serves(t, k, p, "a.mcp.test")
+	has(t, k, "a.byhttp.test", "auth.byhttp.test")
+	serves(t, k, p, "a.byhttp.test")
 	for _, path := range []string{"/", "/.well-known/acme-challenge/guessed"} {
 		rec := httptest.NewRecorder()
-		k.HTTP01(http.NotFoundHandler()).ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "http://a.mcp.test"+path, nil))
+		k.HTTP01(http.NotFoundHandler()).ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "http://a.byhttp.test"+path, nil))
 		if rec.Code != http.StatusNotFound {
 			t.Errorf("%s: %d, want it to go to the next handler", path, rec.Code)
 		}
