@@ -55,7 +55,11 @@ func newInstance(t testing.TB, config string, environ ...string) *instance {
 			lines := strings.SplitAfter(d.log.String(), "\n")
 			t.Logf("the end of mcpd's log:\n%s", strings.Join(lines[max(0, len(lines)-80):], ""))
 		}
-		if err := os.RemoveAll(dir); err != nil {
+		// A browser that was closed may write its profile for a moment yet.
+		if err := until(20*time.Second, "the removal of "+dir, func() (bool, string) {
+			err := os.RemoveAll(dir)
+			return err == nil, fmt.Sprint(err)
+		}); err != nil {
 			t.Error(err)
 		}
 	})
