@@ -38,11 +38,7 @@ func (c *Conn) Held() (calls, held int) {
 func (p *pending) held(now time.Time) (calls, held int, probe uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, w := range p.calls {
-		if w.blocking() {
-			calls++
-		}
-	}
+	calls = p.working()
 	s := &p.overtaking
 	switch {
 	case calls < 2 || s.ended != s.seen || now.Sub(s.passed) < aside:

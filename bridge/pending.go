@@ -233,9 +233,14 @@ func (p *pending) count() int {
 }
 
 // work is how many calls the worker has to work for now.
-func (p *pending) work() (n int) {
+func (p *pending) work() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.working()
+}
+
+// working is work. Callers hold the lock.
+func (p *pending) working() (n int) {
 	for _, w := range p.calls {
 		if w.blocking() {
 			n++

@@ -43,6 +43,10 @@
 //
 //	Apply ─▶ beside[name]: starting ⇄ backoff ── ready ──▶ Promote ─▶ servers[name]; the old: leaving
 //
+// Everything of a key meets in one worker, unless the entry can tell of calls that wait for each other
+// (Held): while calls meet on a worker the owner looks every few milliseconds, and a key whose calls wait
+// gets as many workers more as it needs, within workers.max.
+//
 // # States
 //
 // The door of a server and each of its workers are machines over one table. This is the table; a

@@ -105,7 +105,7 @@ func missing(thing string) string {
 
 const chromium = "chromium"
 
-// foreign marks a test that is slow because it runs a program that is not ours; the race run leaves those out.
+// foreign marks a test that is slow because it runs a program that is not ours; -short leaves those out.
 func foreign(t testing.TB) {
 	t.Helper()
 	if testing.Short() {
