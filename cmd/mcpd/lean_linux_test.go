@@ -1,0 +1,72 @@
+//go:build !race
+
+// The race detector takes memory of its own.
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Five servers with TLS and issuer rest in 30 MB, the guardian beside them in 15: little of a program of 40 MB is needed again after its start.
+func TestRestingMemory(t *testing.T) {
+	t.Parallel()
+	config := "domain = \"mcp.test\"\ntls.mode = \"internal\"\n"
+	for i := range 5 {
+		config += fmt.Sprintf("[servers.s%d]\ncommand = \"mcpd\"\nargs = [\"demo-server\"]\nworkers.min = 1\nisolation = \"shared\"\n", i)
+	}
+	d := startDaemon(t, config, "MCPD_LISTEN__HTTPS=127.0.0.1:0")
+	eventually(t, time.Minute, "all are ready", func() (bool, string) {
+		servers := d.status().Servers
+		return !slices.ContainsFunc(servers, func(s ServerStatus) bool { return s.State != "ready" }), fmt.Sprintf("%+v", servers)
+	})
+	eventually(t, time.Minute, "it rests in 30 MB, its guardian in 15", func() (bool, string) {
+		guardian := guardianOf(t, d.cmd.Process.Pid)
+		own, other := residentOf(d.cmd.Process.Pid), residentOf(guardian)
+		return own > 0 && own <= 30<<20 && other > 0 && other <= 15<<20, fmt.Sprintf("%d and %d KiB", own>>10, other>>10)
+	})
+}
+
+// guardianOf finds the process that mcpd keeps for its own end.
+func guardianOf(t *testing.T, parent int) int {
+	t.Helper()
+	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, f := range lines {
+		text, _ := os.ReadFile(f)
+		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(f)))
+		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		_, rest, _ := strings.Cut(string(stat), ") ")
+		if f := strings.Fields(rest); strings.Contains(string(text), guardianVerb) && len(f) > 1 && f[1] == strconv.Itoa(parent) {
+			return pid
+		}
+	}
+	t.Fatal("there is no guardian")
+	return 0
+}
+
+func TestUnwritable(t *testing.T) {
+	t.Parallel()
+	for line, want := range map[string]bool{
+		"00400000-0170f000 r-xp 00000000 fe:00 9978355                            /usr/bin/mcpd":           true,
+		"0170f000-02c2e000 r--p 0130f000 fe:00 9978355                            /usr/bin/mcpd":           true,
+		"02c2e000-02cfa000 rw-p 0282e000 fe:00 9978355                            /usr/bin/mcpd":           false,
+		"02c2e000-02cfa000 rw-s 0282e000 fe:00 9978355                            /usr/bin/mcpd":           false,
+		"02c2e000-02cfa000 r--p 0282e000 fe:00 9978355                            /usr/lib/libc.so":        false,
+		"00400000-0170f000 r-xp 00000000 fe:00 9978355                            /usr/bin/mcpd (deleted)": true,
+		"7f7ae1002000-7f7ae1088000 rw-p 00000000 00:00 0":                                                  false,
+		"-0170f000 r-xp 00000000 fe:00 1 /usr/bin/mcpd":                                                    false,
+		"0170f000-00400000 r-xp 0 fe:00 1 /usr/bin/mcpd":                                                   false,
+		"": false,
+	} {
+		if _, _, ok := unwritable(line, "/usr/bin/mcpd"); ok != want {
+			t.Errorf("%q: %v", line, ok)
+		}
+	}
+}
