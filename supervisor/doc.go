@@ -110,11 +110,12 @@
 // # No process outlives its worker, no worker outlives mcpd
 //
 // A child leads a process group of its own. When it has ended, and before its number can go to
-// another process, the whole group is killed. What has left the group carries a mark in its
-// environment and, having lost its parent, comes to us (we are a subreaper); the sweeper finds it
-// there and kills it. If we are killed, the kernel kills the children (Pdeathsig) and the guardian,
-// a process that holds the other end of a pipe, kills their groups and whatever carries the mark.
-// Outside Linux there are groups and the guardian only.
+// another process, the whole group is killed. What has left the group is branded with the number of its
+// worker, in a limit that the kernel hands down and nobody uses, and carries a mark in its environment. Having
+// lost its parent it comes to us (we are a subreaper); the sweeper finds it there and kills it. If we are killed,
+// the kernel kills the children (Pdeathsig), and the guardian, a process that holds the other end of a pipe,
+// kills their groups and whatever has the brand, until there is nothing. Outside Linux there are groups and the
+// guardian only.
 //
 // Where a cgroup is delegated to mcpd, each child is born in one of its own, which holds it to its
 // limits and is killed with it. The sub-package confine has that, and the sandbox; where there is no

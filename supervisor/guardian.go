@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
 )
 
 // The guardian is one small process beside this one that reads from a pipe which groups of
@@ -21,13 +22,15 @@ import (
 // those that are left. Pdeathsig alone does not do that: it reaches the child that was started
 // here and not what that child started, and npx starts a shell that starts node.
 
-// How long the guardian goes on looking for survivors: some start a process while they are killed.
+// How the guardian looks for survivors.
 const (
-	guardianRounds = 80
-	guardianPause  = 25 * time.Millisecond
-	// guardianSure is how many looks in a row find nothing before it believes that: the mark of a process
-	// that is just being executed cannot be read.
-	guardianSure = 10
+	guardianPause = 10 * time.Millisecond // between two looks
+	// guardianSure is how many looks in a row find nothing before it believes that: a process may be given a number
+	// that the look has just passed. Where all it can go by is the mark, which cannot be read of a process that
+	// is just being executed, it takes more.
+	guardianSure   = 3
+	guardianUnsure = 25
+	guardianLong   = 30 * time.Second // for one that cannot die
 )
 
 // RunGuardian is the guardian's whole life: it reads in to its end, kills what is still there, and
@@ -36,6 +39,8 @@ const (
 // Options.Guardian is the command line of that.
 func RunGuardian(in io.Reader) error {
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE)
+	_ = setBrand(0, 0)                                         // it must not carry what it looks for
+	_ = os.WriteFile("/proc/self/comm", []byte("guardian"), 0) // nor fall with `killall mcpd`
 	w := watched{groups: make(map[int]struct{})}
 	lines := bufio.NewScanner(in)
 	for lines.Scan() {
@@ -50,16 +55,21 @@ func RunGuardian(in io.Reader) error {
 
 // watched is what the guardian knows.
 type watched struct {
+	brand  uint64
 	mark   string
 	groups map[int]struct{}
 	over   bool
 }
 
-// note takes in one line: "=mark", "+group", "-group", or "." when nothing should be left. Anything else is ignored, and so is a
-// group that no child can have: 0 would be the guardian's own and 1 would mean every process.
+// note takes in one line: "=mark", "#brand", "+group", "-group", or "." when nothing should be left. Anything else is
+// ignored, and so is a group that no child can have: 0 would be the guardian's own and 1 would mean every process.
 func (w *watched) note(line string) {
 	if mark, ok := strings.CutPrefix(line, "="); ok {
 		w.mark = mark
+		return
+	}
+	if number, ok := strings.CutPrefix(line, "#"); ok {
+		w.brand, _ = strconv.ParseUint(number, 10, 64) // 0 is none
 		return
 	}
 	if w.over = line == "."; len(line) < 2 {
@@ -77,31 +87,50 @@ func (w *watched) note(line string) {
 	}
 }
 
-// kill kills the groups, and then, where they can be found, the processes that have left theirs.
+// kill kills the groups, and then what has left them, until there is nothing more. When mcpd has ended in good order it
+// is there still, so nothing but the mark tells what is to go, and there should be nothing.
+//
+// That nothing gets away: the pipe has ended, so no thread of mcpd is left, nor a child of it that is not yet executed.
+// Whatever there is has the brand; what one of them starts while it is killed is found by the next look.
 func (w *watched) kill() {
 	for group := range w.groups {
 		_ = syscall.Kill(-group, syscall.SIGKILL) // it may be gone
 	}
-	if w.mark == "" {
+	sure := guardianSure
+	switch {
+	case w.over:
+		w.brand, sure = 0, 1
+	case w.brand == 0:
+		sure = guardianUnsure
+	}
+	if w.brand == 0 && w.mark == "" {
 		return
 	}
-	clean, sure := 0, guardianSure
-	if w.over {
-		sure = 1
-	}
-	for range guardianRounds {
-		left := marked(w.mark)
+	session := ownSession() // that of mcpd
+	clean := 0
+	for began := time.Now(); time.Since(began) < guardianLong; time.Sleep(guardianPause) {
+		left := remnants(w.brand, w.mark)
 		if clean++; len(left) > 0 {
 			clean = 0
 		}
 		if clean == sure {
 			return
 		}
-		for _, pid := range left {
-			_ = syscall.Kill(pid, syscall.SIGKILL)
+		for _, p := range left {
+			if p.session != session && p.group > 1 {
+				_ = syscall.Kill(-p.group, syscall.SIGKILL) // all at once: nothing is forked in between
+			}
+			_ = syscall.Kill(p.pid, syscall.SIGKILL)
 		}
-		time.Sleep(guardianPause)
 	}
+}
+
+func ownSession() int {
+	sid, err := unix.Getsid(0)
+	if err != nil {
+		return -1
+	}
+	return sid
 }
 
 // guardian is this process's side of it. A nil guardian does nothing.
@@ -112,10 +141,10 @@ type guardian struct {
 	// running is keep.
 	running sync.WaitGroup
 
-	mu     sync.Mutex
-	groups map[int]struct{} // guarded by mu; what the guardian has to know
-	in     *os.File         // guarded by mu; nil while none runs
-	pid    int              // guarded by mu; of the last one
+	mu      sync.Mutex
+	groups  map[int]struct{} // guarded by mu; what the guardian has to know
+	in      *os.File         // guarded by mu; nil while none runs
+	process *os.Process      // guarded by mu; the last one
 }
 
 const (
@@ -179,6 +208,7 @@ func (g *guardian) write(line string) {
 	_ = g.in.SetWriteDeadline(time.Now().Add(guardianWrite)) // a pipe has deadlines
 	if _, err := io.WriteString(g.in, line); err != nil {
 		g.host.log.Warn("the guardian does not answer", zap.Error(err))
+		_ = g.process.Kill() // or it would take the end of the pipe for ours
 		_ = g.in.Close()
 		g.in = nil
 	}
@@ -205,15 +235,15 @@ func (g *guardian) start() *exec.Cmd {
 	// A group of its own, so that what a terminal sends to ours does not reach it. Its
 	// environment is empty: it must not carry the mark it looks for.
 	cmd := &exec.Cmd{Path: g.argv[0], Args: g.argv, Env: []string{}, Stdin: r, SysProcAttr: &syscall.SysProcAttr{Setpgid: true}}
-	if err := g.host.launch(cmd); err != nil {
+	if err := cmd.Start(); err != nil {
 		g.host.log.Warn("cannot start the guardian: processes may survive if mcpd is killed", zap.Error(err))
 		_ = w.Close()
 		return nil
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.in, g.pid = w, cmd.Process.Pid
-	g.write("=" + g.host.mark + "\n")
+	g.in, g.process = w, cmd.Process
+	g.write("=" + g.host.mark + "\n#" + strconv.FormatUint(g.host.brand, 10) + "\n")
 	for group := range g.groups {
 		g.write("+" + strconv.Itoa(group) + "\n")
 	}

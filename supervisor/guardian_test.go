@@ -135,7 +135,10 @@ func TestGuardianIgnoresSIGTERM(t *testing.T) {
 func (g *guardian) processID() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.pid
+	if g.process == nil {
+		return 0
+	}
+	return g.process.Pid
 }
 
 // guardianCommand makes this binary the guardian. Its environment is empty, and under the race

@@ -28,6 +28,7 @@ const markVariable = "MCPD_WORKER"
 type host struct {
 	log      *zap.Logger
 	mark     string // drawn by chance: which processes are from this host
+	brand    uint64 // the same, in the kernel; 0 where that cannot be had
 	guardian *guardian
 	machine  *confine.Machine
 	scratch  string // for temporary directories; "": the system's
@@ -47,6 +48,8 @@ type host struct {
 	// doomed are the adopted processes that were killed as orphans; known to be ours, they are
 	// reaped as soon as they are dead. guarded by mu
 	doomed map[stray]struct{}
+	unread int  // guarded by mu; how many processes the last look could not tell of
+	ending bool // guarded by mu; no worker lives any more
 	// strayAge is how long such a zombie is left for somebody to wait for it. guarded by mu
 	strayAge time.Duration
 }
@@ -79,6 +82,11 @@ func newHost(o Options) *host {
 		strayAge: 10 * time.Second,
 	}
 	adopt(h.log)
+	if b, err := newBrand(); err != nil {
+		h.log.Warn("processes that leave their group and change their environment cannot be followed", zap.Error(err))
+	} else {
+		h.brand = b
+	}
 	h.machine = confine.Look(o.Confine) // before the first child, which else would be in our cgroup
 	h.log.Debug("limits", zap.Bool("cgroup", !h.machine.Watched()), zap.NamedError("why", h.machine.Why()))
 	h.prepareScratch()
@@ -110,7 +118,11 @@ func (h *host) report(w confine.Want) confine.Report { return h.machine.Report(w
 func (h *host) spawn() {
 	runtime.LockOSThread() // never unlocked: the thread ends with this goroutine
 	for s := range h.starts {
-		s.err <- s.cmd.Start()
+		err := s.cmd.Start()
+		if err == nil {
+			h.brandWorker(s.cmd.Process.Pid)
+		}
+		s.err <- err
 	}
 }
 

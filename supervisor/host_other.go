@@ -3,6 +3,7 @@
 package supervisor
 
 import (
+	"errors"
 	"os"
 	"syscall"
 
@@ -35,5 +36,17 @@ func (h *host) measure() measurement { return measurement{orphans: -1} }
 // Proportional cannot tell here.
 func Proportional(int) int64 { return 0 }
 
-// marked finds nothing here: what has left its group is lost.
-func marked(string) []int { return nil }
+// proc is a process, of which only the numbers are known here.
+type proc struct{ pid, group, session int }
+
+// newBrand is of Linux.
+func newBrand() (uint64, error) {
+	return 0, errors.New("no process can be marked for good outside Linux")
+}
+
+func setBrand(int, uint64) error { return nil }
+
+func (h *host) brandWorker(int) {}
+
+// remnants finds nothing here: what has left its group is lost.
+func remnants(uint64, string) []proc { return nil }

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // A sweep looks through /proc for what workers have left behind, kills it and reaps it.
@@ -25,9 +23,10 @@ import (
 //     be, and it has been a zombie for strayAge: whoever waits for a child does so at once.
 
 const (
-	sweepSoon  = 20 * time.Millisecond // after a worker's end, or when something was killed
-	lastSweeps = 50                    // at the end, sweepSoon apart
-	sweepLater = time.Second           // after any other child's end, and for the second look at a zombie
+	sweepSoon  = 20 * time.Millisecond  // after a worker's end, or when something was killed
+	lastSweeps = 50                     // at the end, sweepSoon apart
+	unreadAge  = 200 * time.Millisecond // at the end, for one that is just being executed
+	sweepLater = time.Second            // after any other child's end, and for the second look at a zombie
 )
 
 // sweep runs as long as the host.
@@ -65,8 +64,12 @@ func (h *host) sweep() {
 	}
 }
 
-// last cleans until nothing is left, for a short while.
+// last cleans until nothing is left, for a short while. No worker lives any more, so what came to us and does not show
+// whose it was, having emptied its environment, is an orphan too.
 func (h *host) last() {
+	h.mu.Lock()
+	h.ending = true
+	h.mu.Unlock()
 	for range lastSweeps {
 		if killed, _ := h.clean(); killed == 0 && h.settled() {
 			return
@@ -79,7 +82,7 @@ func (h *host) last() {
 func (h *host) settled() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return len(h.left) == 0 && len(h.doomed) == 0
+	return len(h.left) == 0 && len(h.doomed) == 0 && h.unread == 0
 }
 
 // clean kills and reaps what is left behind, and tells how much it killed and whether it has to
@@ -91,6 +94,7 @@ func (h *host) clean() (killed int, unsure bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := time.Now()
+	h.unread = 0
 	strays := make(map[stray]time.Time)
 	doomed := make(map[stray]struct{})
 	groups := make(map[int]struct{})
@@ -124,6 +128,11 @@ func (h *host) clean() (killed int, unsure bool) {
 			since, ok := h.strays[key]
 			if strays[key] = since; !ok {
 				strays[key] = now
+			}
+			if h.unread++; h.ending && now.Sub(strays[key]) >= unreadAge {
+				_ = syscall.Kill(p.pid, syscall.SIGKILL)
+				doomed[key] = struct{}{}
+				killed++
 			}
 			unsure = unsure || now.Sub(strays[key]) < h.strayAge
 		}
@@ -194,6 +203,12 @@ func (h *host) classify(p proc) kind {
 	if p.zombie {
 		return unclaimed
 	}
+	if worker, ok := h.workerOf(p.pid); ok {
+		if _, ok := h.live[worker]; ok {
+			return member
+		}
+		return orphan
+	}
 	mark := markOf(p.pid)
 	for _, t := range h.live {
 		if t.mark == mark {
@@ -203,7 +218,7 @@ func (h *host) classify(p proc) kind {
 	switch {
 	case strings.HasPrefix(mark, h.mark+"/"):
 		return orphan
-	case mark == "":
+	case mark == "" && brandOf(p.pid)&(1<<workerBits-1) == 0: // not even another host's
 		return unread
 	}
 	return foreign
@@ -212,14 +227,6 @@ func (h *host) classify(p proc) kind {
 func reap(pid int) {
 	var status syscall.WaitStatus
 	_, _ = syscall.Wait4(pid, &status, syscall.WNOHANG, nil) // an adopted process: nobody asks how it ended
-}
-
-func ownSession() int {
-	sid, err := unix.Getsid(0)
-	if err != nil {
-		return -1
-	}
-	return sid
 }
 
 // proc is one line of the process table.
@@ -237,6 +244,16 @@ const tick = time.Second / 100
 
 // processes reads the process table.
 func processes() (list []proc) {
+	for _, pid := range pids() {
+		if p, ok := processOf(pid); ok {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// pids are the numbers of all processes, in ascending order.
+func pids() (list []int) {
 	dir, err := os.Open("/proc")
 	if err != nil {
 		return nil
@@ -244,12 +261,8 @@ func processes() (list []proc) {
 	defer func() { _ = dir.Close() }()
 	names, _ := dir.Readdirnames(-1) // what could be read is what there is
 	for _, name := range names {
-		pid, err := strconv.Atoi(name)
-		if err != nil {
-			continue
-		}
-		if p, ok := processOf(pid); ok {
-			list = append(list, p)
+		if pid, err := strconv.Atoi(name); err == nil {
+			list = append(list, pid)
 		}
 	}
 	return list
@@ -331,12 +344,7 @@ func markOf(pid int) string {
 	return ""
 }
 
-// marked finds the living processes that carry a mark of that host.
-func marked(mark string) (pids []int) {
-	for _, p := range processes() {
-		if !p.zombie && strings.HasPrefix(markOf(p.pid), mark+"/") {
-			pids = append(pids, p.pid)
-		}
-	}
-	return pids
+// carries tells that a process has a mark of that host in its environment.
+func carries(pid int, mark string) bool {
+	return mark != "" && strings.HasPrefix(markOf(pid), mark+"/")
 }

@@ -47,3 +47,14 @@ func zombies() (n int) {
 	}
 	return n
 }
+
+// dancers counts the processes of childDance that were started so.
+func dancers(dance string) (n int) {
+	for _, pid := range pids() {
+		line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if strings.Contains(string(line), "child-dance\x00"+dance) && runs(pid) {
+			n++
+		}
+	}
+	return n
+}

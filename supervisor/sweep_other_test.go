@@ -15,3 +15,5 @@ func ignores(int, syscall.Signal) bool {
 
 // zombies cannot be counted here.
 func zombies() int { return 0 }
+
+func dancers(string) int { return 0 }

@@ -69,10 +69,13 @@ func floodStderr() {
 	}
 }
 
-// daemonise starts what leaves the process group and the session.
+// daemonise starts what leaves the process group and the session, and takes no environment along or all of it.
 func daemonise(tag string) {
-	for range 2 {
+	for i := range 2 {
 		c := idler(tag)
+		if i == 0 {
+			c.Env = []string{}
+		}
 		c.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 		if err := c.Start(); err != nil {
 			fmt.Fprintln(os.Stderr, "cannot start a daemon:", err)
