@@ -89,6 +89,7 @@ func (x *exchange) finish() {
 	x.mu.Lock()
 	x.ended = true
 	x.mu.Unlock()
+	x.leaveBody()
 	x.router.present.leave(x)
 	if x.client.counted {
 		x.router.addresses.leave(x.client.key)

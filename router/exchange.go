@@ -27,6 +27,7 @@ type exchange struct {
 	metadata  string     // URL of the document that the gate's challenges name
 	url       url.URL    // the rewritten URL of a prefixed route
 	body      io.ReadCloser
+	late      *time.Timer // cuts body off; set with it
 
 	next, previous *exchange // in listed; guarded by its mutex
 	listed         *ring     // nil: not behind the gate
@@ -83,12 +84,12 @@ func (x *exchange) FlushError() error {
 // Unwrap lets http.ResponseController reach deadlines and full duplex.
 func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
 
-// Read reads the request's body. The deadline that was set on it ends with it:
-// afterwards the connection is watched for the client's departure only.
+// Read reads the request's body. The limit on it ends with it: afterwards the
+// connection is watched for the client's departure only.
 func (x *exchange) Read(p []byte) (int, error) {
 	n, err := x.body.Read(p)
-	if err == io.EOF {
-		_ = http.NewResponseController(x.ResponseWriter).SetReadDeadline(time.Time{}) // best effort, as in limitBody
+	if err == io.EOF && !x.late.Stop() {
+		_ = http.NewResponseController(x.ResponseWriter).SetReadDeadline(time.Time{}) // it was cut in the same moment; best effort
 	}
 	return n, err
 }
@@ -98,20 +99,39 @@ func (x *exchange) Close() error { return x.body.Close() }
 
 // limitBody gives the client a deadline for sending its body, so that one byte a
 // minute cannot hold a request forever. http.Server.ReadTimeout is no choice: it
-// would also end every stream.
+// would also end every stream. A timer is cheaper than a deadline set and lifted:
+// each of those wakes up the goroutine that an HTTP/2 connection belongs to.
 func (r *Router) limitBody(x *exchange, req *http.Request) {
 	if req.Body == nil || req.Body == http.NoBody || r.bodyTimeout <= 0 {
 		return
 	}
-	if http.NewResponseController(x.ResponseWriter).SetReadDeadline(x.rec.Time.Add(r.bodyTimeout)) != nil {
-		return // a writer without deadlines: a test, or another server's
-	}
+	x.late = time.AfterFunc(time.Until(x.rec.Time.Add(r.bodyTimeout)), x.cutBody)
 	x.body, req.Body = req.Body, x
 }
 
-// limitUnread does the same for a body that nobody will read: net/http drains a
+// cutBody ends the wait for a body that takes too long.
+func (x *exchange) cutBody() {
+	x.mu.Lock() // finish waits: the writer may be another request's afterwards
+	defer x.mu.Unlock()
+	if !x.ended {
+		_ = http.NewResponseController(x.ResponseWriter).SetReadDeadline(time.Unix(1, 0)) // fails with a writer of a test only
+	}
+}
+
+// leaveBody hands what was left of a body to net/http, which drains a little of it,
+// with the time that the client still has.
+func (x *exchange) leaveBody() {
+	if x.late != nil && x.late.Stop() {
+		_ = http.NewResponseController(x.ResponseWriter).SetReadDeadline(x.rec.Time.Add(x.router.bodyTimeout)) // best effort
+	}
+}
+
+// limitUnread is limitBody for a body that nobody will read: net/http drains a
 // little of it after the answer, and would wait for it without end.
 func (r *Router) limitUnread(x *exchange, req *http.Request) {
+	if x.late != nil {
+		x.late.Stop()
+	}
 	if req.ContentLength != 0 && req.Body != nil && req.Body != http.NoBody {
 		_ = http.NewResponseController(x.ResponseWriter).SetReadDeadline(time.Now().Add(unreadTimeout)) // best effort
 	}
