@@ -11,8 +11,6 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
-
-	"github.com/mcpd/mcpd/idp/cimd"
 )
 
 // Bounds of an assertion (RFC 7523 §3).
@@ -70,6 +68,19 @@ func (i *Issuer) assertedClient(ctx context.Context, assertion string) (Client, 
 	return c, nil
 }
 
+// claimedClient is who a client says that it is, before anything is proven.
+func claimedClient(assertion string) string {
+	var said jwt.Claims
+	if len(assertion) > maxAssertion {
+		return ""
+	}
+	token, err := jwt.ParseSigned(assertion, assertionAlgorithms())
+	if err != nil || token.UnsafeClaimsWithoutVerification(&said) != nil {
+		return ""
+	}
+	return said.Issuer
+}
+
 // checkAssertion checks what was signed. Every audience must be this issuer: an assertion that is also good elsewhere
 // could be presented here by whoever got it there.
 func (i *Issuer) checkAssertion(said jwt.Claims, c Client) error {
@@ -118,20 +129,26 @@ func (i *Issuer) keysOf(ctx context.Context, c Client, id string) ([]jose.JSONWe
 	if c.KeysURI == "" {
 		all, err = parseKeys(c.Keys)
 	} else {
-		all, err = i.keysets.of(ctx, i.documents.fetcher, c.KeysURI, id, i.now())
+		all, err = i.keysets.of(ctx, c.KeysURI, id, i.now(), func(ctx context.Context) ([]byte, time.Time, error) {
+			return i.documents.fetcher.Keys(ctx, c.KeysURI)
+		})
 	}
 	if err != nil {
 		return nil, unknownClient("the client's keys cannot be read: " + err.Error())
 	}
-	if id == "" {
-		return all, nil
-	}
-	return slices.DeleteFunc(slices.Clone(all), func(k jose.JSONWebKey) bool { return k.KeyID != id }), nil
+	return withID(all, id), nil
 }
 
-// keysets remembers the keys that were fetched, by URL.
+func withID(all []jose.JSONWebKey, id string) []jose.JSONWebKey {
+	if id == "" {
+		return all
+	}
+	return slices.DeleteFunc(slices.Clone(all), func(k jose.JSONWebKey) bool { return k.KeyID != id })
+}
+
+// keysets remembers the keys that were fetched, by where they are from.
 type keysets struct {
-	tries *throttle // by URL
+	tries *throttle
 
 	mu  sync.Mutex
 	all map[string]keyset
@@ -148,19 +165,19 @@ func newKeysets() *keysets {
 	return &keysets{tries: newThrottle(20*time.Second, 3), all: make(map[string]keyset)}
 }
 
-// of returns the keys at a URL, fetched again when they are old or the one that is wanted is not among them: keys are replaced.
-func (s *keysets) of(ctx context.Context, from *cimd.Fetcher, uri, id string, now time.Time) ([]jose.JSONWebKey, error) {
+// of returns the keys from somewhere, fetched again when they are old or the one that is wanted is not among them: keys are replaced.
+func (s *keysets) of(ctx context.Context, from, id string, now time.Time, fetch func(context.Context) ([]byte, time.Time, error)) ([]jose.JSONWebKey, error) {
 	s.mu.Lock()
-	have, ok := s.all[uri]
+	have, ok := s.all[from]
 	s.mu.Unlock()
 	wanted := func(k jose.JSONWebKey) bool { return id == "" || k.KeyID == id }
 	if ok && now.Before(have.fresh) && slices.ContainsFunc(have.keys, wanted) {
 		return have.keys, nil
 	}
-	if !s.tries.take(uri, now) {
+	if !s.tries.take(from, now) {
 		return nil, errors.New("they were fetched too often; try again later")
 	}
-	text, fresh, err := from.Keys(ctx, uri)
+	text, fresh, err := fetch(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -176,6 +193,6 @@ func (s *keysets) of(ctx context.Context, from *cimd.Fetcher, uri, id string, no
 			break
 		}
 	}
-	s.all[uri] = keyset{keys, fresh}
+	s.all[from] = keyset{keys, fresh}
 	return keys, nil
 }

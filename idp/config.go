@@ -155,6 +155,11 @@ func (c Config) Validate() error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Providers)) {
 		errs = append(errs, c.Providers[name].Validate("providers", name)...)
+		if keys := c.Providers[name].Assertions.Keys; keys != "" {
+			if _, err := parseKeys([]byte(keys)); err != nil {
+				bad("providers."+name+".assertions.keys", "%v", err)
+			}
+		}
 	}
 	if _, err := c.Documents.pinned(c.Registration.Schemes); err != nil {
 		errs = append(errs, err)

@@ -18,6 +18,7 @@ const (
 	byService
 	byDevice
 	byMint
+	byAssertion
 	grants
 )
 
@@ -50,7 +51,7 @@ type counts struct {
 // Tokens tells how many access tokens were issued, for each grant.
 func (i *Issuer) Tokens() []Count {
 	all := make([]Count, grants)
-	for g, by := range [grants]string{"authorization_code", "refresh_token", "client_credentials", "device_code", "personal"} {
+	for g, by := range [grants]string{"authorization_code", "refresh_token", "client_credentials", "device_code", "personal", "jwt-bearer"} {
 		all[g] = Count{By: by, N: i.counts.tokens[g].Load()}
 	}
 	return all

@@ -16,6 +16,8 @@ type metadata struct {
 	oidc.DiscoveryConfiguration
 	Iss  bool   `json:"authorization_response_iss_parameter_supported"` // RFC 9207 §3
 	Push string `json:"pushed_authorization_request_endpoint"`          // RFC 9126 §5
+
+	Profiles []string `json:"authorization_grant_profiles_supported,omitempty"` // of the JWT bearer grant (MCP enterprise-managed authorization)
 }
 
 // authMethods are the ways a client may prove itself at the token endpoint.
@@ -64,6 +66,10 @@ func (i *Issuer) discovery() ([]byte, error) {
 	}
 	if slices.ContainsFunc(slices.Collect(maps.Values(i.config.Clients)), func(c ClientConfig) bool { return c.Service }) {
 		m.GrantTypesSupported = append(m.GrantTypesSupported, oidc.GrantTypeClientCredentials)
+	}
+	if i.takesAssertions() {
+		m.GrantTypesSupported = append(m.GrantTypesSupported, oidc.GrantTypeBearer)
+		m.Profiles = []string{profileIDJAG}
 	}
 	m.ClientIDMetadataDocumentSupported = !i.config.Documents.Disabled && len(i.config.Documents.Allow) > 0 // else a client tries, and does not register
 	if !i.config.Registration.Disabled {

@@ -106,6 +106,9 @@ func (i *Issuer) acquaint(r *http.Request) error {
 	} else if unescaped, err := url.QueryUnescape(id); err == nil {
 		id = unescaped
 	}
+	if id == "" {
+		id = claimedClient(r.PostForm.Get("client_assertion"))
+	}
 	if !cimd.IsID(id) {
 		return nil
 	}
@@ -116,18 +119,27 @@ func (i *Issuer) acquaint(r *http.Request) error {
 	return forPrograms(err)
 }
 
-// proven authenticates the client of an endpoint that the library does not know.
-func (i *Issuer) proven(w http.ResponseWriter, r *http.Request) (Client, error) {
+// credentials reads how a client proves itself, at the endpoints and grants whose clients the library does not authenticate.
+func credentials(header http.Header, form url.Values) (*op.ClientCredentials, error) {
 	cc := &op.ClientCredentials{
-		ClientID: r.PostForm.Get("client_id"), ClientSecret: r.PostForm.Get("client_secret"),
-		ClientAssertion: r.PostForm.Get("client_assertion"), ClientAssertionType: r.PostForm.Get("client_assertion_type"),
+		ClientID: form.Get("client_id"), ClientSecret: form.Get("client_secret"),
+		ClientAssertion: form.Get("client_assertion"), ClientAssertionType: form.Get("client_assertion_type"),
 	}
-	if id, secret, ok := r.BasicAuth(); ok {
+	if id, secret, ok := (&http.Request{Header: header}).BasicAuth(); ok {
 		var errID, errSecret error
 		cc.ClientID, errID = url.QueryUnescape(id)
-		if cc.ClientSecret, errSecret = url.QueryUnescape(secret); errors.Join(errID, errSecret) != nil || r.PostForm.Has("client_secret") {
-			return Client{}, &apiError{status: http.StatusBadRequest, Code: codeInvalidRequest, Text: "the client proves itself in one way, as one client"}
+		if cc.ClientSecret, errSecret = url.QueryUnescape(secret); errors.Join(errID, errSecret) != nil || form.Has("client_secret") {
+			return nil, oidc.ErrInvalidRequest().WithDescription("the client proves itself in one way, as one client")
 		}
+	}
+	return cc, nil
+}
+
+// proven authenticates the client of an endpoint that the library does not know.
+func (i *Issuer) proven(w http.ResponseWriter, r *http.Request) (Client, error) {
+	cc, err := credentials(r.Header, r.PostForm)
+	if err != nil {
+		return Client{}, forPrograms(err)
 	}
 	c, err := i.server.VerifyClient(r.Context(), &op.Request[op.ClientCredentials]{Method: r.Method, URL: r.URL, Header: r.Header, Form: r.PostForm, Data: cc})
 	if err != nil {

@@ -173,6 +173,11 @@ func (i *Issuer) serveForm(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if next.PostForm.Get("grant_type") == string(oidc.GrantTypeBearer) && i.takesAssertions() { // no sign-in began before
+		if err := i.acquaint(next); err != nil {
+			return err
+		}
+	}
 	w.Header().Set("Pragma", "no-cache")
 	i.server.ServeHTTP(&challenger{ResponseWriter: w, basic: r.Header.Get("Authorization") != ""}, next)
 	return nil

@@ -42,6 +42,9 @@ type Config struct {
 	// MaxAge is for how long the provider's word is taken: so long after signing in there a person's browser and programs
 	// stay connected, then they sign in again. Whoever was removed there is out here after that at the latest. Default 168h; at least 5m.
 	MaxAge time.Duration `koanf:"max_age"`
+
+	// Assertions are what programs bring from the provider instead of a sign-in.
+	Assertions Assertions `koanf:"assertions"`
 }
 
 const (
@@ -77,6 +80,7 @@ func (c Config) resolved(name string) Config {
 	or(&c.Label, name)
 	or(&c.Groups, "groups")
 	c.URL = strings.TrimSuffix(c.URL, "/")
+	c.Assertions = c.Assertions.resolved()
 	if c.MaxAge == 0 {
 		c.MaxAge = defaultMaxAge
 	}
@@ -116,6 +120,7 @@ func (c Config) Validate(table, name string) (errs []error) {
 			bad("scopes", "%q is not a scope", s)
 		}
 	}
+	c.Assertions.validate(all.Type, bad)
 	if all.MaxAge < 5*time.Minute {
 		bad("max_age", "must be at least 5m, not %s", c.MaxAge)
 	}

@@ -8,6 +8,8 @@
 //	             ▼
 //	         Identity: subject, e-mail address that the provider has checked, groups
 //
+//	program ──▶ assertions.go: Keys, Said: what an assertion of the provider's that somebody brings is signed with, and says of whom
+//
 // What this package does not do: it keeps nothing between Start and Finish, sets no cookie, and decides nothing
 // about what somebody may do here.
 package upstream

@@ -24,6 +24,7 @@ type openID struct {
 	mu     sync.Mutex
 	party  rp.RelyingParty // nil until the provider was found
 	names  bool            // it names itself in every answer (RFC 9207)
+	keys   string          // where it publishes its keys
 	looked time.Time       // when it was looked for last
 	err    error           // and why it was not found
 }
@@ -53,10 +54,10 @@ func (o *openID) discover(ctx context.Context) (rp.RelyingParty, bool, error) {
 	// Others wait for this: it does not end because the one who came first went away.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.client.Timeout)
 	defer cancel()
-	party, names, err := o.find(ctx)
+	party, about, err := o.find(ctx)
 	o.looked, o.err = time.Now(), err
 	if err == nil {
-		o.party, o.names = party, names
+		o.party, o.names, o.keys = party, about.Names, about.Keys
 	}
 	if o.party != nil {
 		return o.party, o.names, nil
@@ -64,35 +65,37 @@ func (o *openID) discover(ctx context.Context) (rp.RelyingParty, bool, error) {
 	return nil, false, err
 }
 
-func (o *openID) find(ctx context.Context) (rp.RelyingParty, bool, error) {
+// about is what a provider says of itself beside what the library reads.
+type about struct {
+	Names bool   `json:"authorization_response_iss_parameter_supported"`
+	Keys  string `json:"jwks_uri"`
+}
+
+func (o *openID) find(ctx context.Context) (party rp.RelyingParty, says about, err error) {
 	c := o.config
 	scopes := append([]string{oidc.ScopeOpenID, oidc.ScopeEmail}, c.Scopes...)
-	party, err := rp.NewRelyingPartyOIDC(ctx, c.URL, c.ClientID, c.ClientSecret, o.redirect, scopes,
+	party, err = rp.NewRelyingPartyOIDC(ctx, c.URL, c.ClientID, c.ClientSecret, o.redirect, scopes,
 		rp.WithHTTPClient(o.client),
 		rp.WithVerifierOpts(
 			rp.WithNonce(func(ctx context.Context) string { nonce, _ := ctx.Value(nonceKey{}).(string); return nonce }),
 			rp.WithSupportedSigningAlgorithms(signatures...), rp.WithIssuedAtOffset(30*time.Second),
 		))
 	if err != nil {
-		return nil, false, fmt.Errorf("cannot discover %s: %w", c.URL, err)
+		return nil, says, fmt.Errorf("cannot discover %s: %w", c.URL, err)
 	}
 	for _, endpoint := range []string{party.OAuthConfig().Endpoint.AuthURL, party.OAuthConfig().Endpoint.TokenURL} {
 		if err := checkURL(strings.SplitN(endpoint, "?", 2)[0]); err != nil {
-			return nil, false, fmt.Errorf("cannot use %s: its endpoint %w", c.URL, err)
+			return nil, says, fmt.Errorf("cannot use %s: its endpoint %w", c.URL, err)
 		}
 	}
-	// The library knows nothing of this one field.
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.URL+oidc.DiscoveryEndpoint, nil)
 	if err != nil {
-		return nil, false, err
+		return nil, says, err
 	}
-	var metadata struct {
-		Names bool `json:"authorization_response_iss_parameter_supported"`
+	if err := httphelper.HttpRequest(o.client, r, &says); err != nil {
+		return nil, says, fmt.Errorf("cannot discover %s: %w", c.URL, err)
 	}
-	if err := httphelper.HttpRequest(o.client, r, &metadata); err != nil {
-		return nil, false, fmt.Errorf("cannot discover %s: %w", c.URL, err)
-	}
-	return party, metadata.Names, nil
+	return party, says, nil
 }
 
 func (o *openID) start(ctx context.Context, a Attempt) (string, error) {

@@ -51,6 +51,12 @@ type Provider struct {
 	Label  string
 	MaxAge time.Duration
 
+	// Issuer is the identifier of an OpenID Connect provider, and "" for others.
+	Issuer string
+
+	// Assertions has what holds where the configuration says nothing.
+	Assertions Assertions
+
 	prefix string
 	way    way
 }
@@ -65,7 +71,7 @@ type way interface {
 // that the provider must be certified by; nil for the system's.
 func New(name string, c Config, redirect string, roots *x509.CertPool) *Provider {
 	c = c.resolved(name)
-	p := &Provider{Name: name, Label: c.Label, MaxAge: c.MaxAge, prefix: c.Prefix}
+	p := &Provider{Name: name, Label: c.Label, MaxAge: c.MaxAge, Assertions: c.Assertions, prefix: c.Prefix}
 	t := &http.Transport{
 		Proxy: http.ProxyFromEnvironment, TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 		MaxResponseHeaderBytes: 64 << 10, MaxIdleConnsPerHost: 4, IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true,
@@ -76,6 +82,7 @@ func New(name string, c Config, redirect string, roots *x509.CertPool) *Provider
 	if c.Type == typeGitHub {
 		p.way = newGitHub(c, redirect, client)
 	} else {
+		p.Issuer = c.URL
 		p.way = &openID{config: c, redirect: redirect, client: client}
 	}
 	return p
@@ -103,8 +110,10 @@ func (p *Provider) Finish(ctx context.Context, a Attempt, code, iss string) (Ide
 	return id, nil
 }
 
+const maxSubject = 255 // OpenID Connect Core §2
+
 func (id Identity) check() error {
-	if id.Subject == "" || len(id.Subject) > 255 { // OpenID Connect Core §2
+	if id.Subject == "" || len(id.Subject) > maxSubject {
 		return errors.New("the provider names no subject")
 	}
 	if id.Email == "" {

@@ -46,6 +46,9 @@ type Service struct {
 	// InUserinfo puts everything but the subject into userinfo only.
 	InUserinfo bool
 
+	// Program is the client_id, at whoever takes the assertion, of the program that exchanges an ID token for one.
+	Program string
+
 	// Shy makes GitHub's API refuse to tell of teams, as it does without the right to.
 	Shy bool
 
@@ -96,7 +99,8 @@ func OpenID(t testing.TB) *Service {
 	mux.HandleFunc("/.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, map[string]any{
 			"issuer": s.URL, "authorization_endpoint": s.URL + "/authorize", "token_endpoint": s.URL + "/token", "jwks_uri": s.URL + "/jwks",
-			"userinfo_endpoint": s.URL + "/userinfo", "authorization_response_iss_parameter_supported": true,
+			"userinfo_endpoint": s.URL + "/userinfo", "response_types_supported": []string{"code"}, "code_challenge_methods_supported": []string{"S256"},
+			"authorization_response_iss_parameter_supported": true,
 		})
 	})
 	mux.HandleFunc("/jwks", func(w http.ResponseWriter, _ *http.Request) {
@@ -104,6 +108,10 @@ func OpenID(t testing.TB) *Service {
 	})
 	mux.HandleFunc("/authorize", s.authorize)
 	mux.HandleFunc("/token", func(w http.ResponseWriter, r *http.Request) {
+		if r.FormValue("grant_type") == "urn:ietf:params:oauth:grant-type:token-exchange" {
+			s.exchange(w, r)
+			return
+		}
 		asked, ok := s.redeem(w, r)
 		if !ok {
 			return
@@ -153,6 +161,44 @@ func (s *Service) idToken(nonce string) (string, error) {
 		return "", err
 	}
 	return jwt.Signed(signer).Claims(c).Serialize()
+}
+
+// IDToken is what a program gets that signs the person in for itself.
+func (s *Service) IDToken() (string, error) { return s.idToken("") }
+
+// Assertion signs an identity assertion for one program and one resource of an audience; change changes it before.
+func (s *Service) Assertion(audience, resource, program string, change func(claims map[string]any, options *jose.SignerOptions)) (string, error) {
+	now := time.Now()
+	c := s.claims(!s.InUserinfo)
+	c["iss"], c["aud"], c["resource"], c["client_id"], c["jti"] = s.URL, audience, resource, program, rand.Text()
+	c["iat"], c["exp"] = now.Unix(), now.Add(5*time.Minute).Unix()
+	options := (&jose.SignerOptions{}).WithHeader("kid", "1").WithType("oauth-id-jag+jwt")
+	if change != nil {
+		change(c, options)
+	}
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: s.key}, options)
+	if err != nil {
+		return "", err
+	}
+	return jwt.Signed(signer).Claims(c).Serialize()
+}
+
+// exchange gives an assertion for an ID token (RFC 8693), to a program that people sign in to.
+func (s *Service) exchange(w http.ResponseWriter, r *http.Request) {
+	const jag = "urn:ietf:params:oauth:token-type:id-jag"
+	var said jwt.Claims
+	token, err := jwt.ParseSigned(r.FormValue("subject_token"), []jose.SignatureAlgorithm{jose.ES256})
+	if err == nil {
+		err = token.Claims(s.key.Public(), &said)
+	}
+	if err != nil || said.Subject != s.Person.Subject || r.FormValue("requested_token_type") != jag {
+		s.t.Errorf("token exchange: %v %v", r.Form, err)
+	}
+	text, err := s.Assertion(r.FormValue("audience"), r.FormValue("resource"), s.Program, nil)
+	if err != nil {
+		s.t.Error(err)
+	}
+	answer(w, map[string]any{"access_token": text, "issued_token_type": jag, "token_type": "N_A", "expires_in": 300})
 }
 
 // authorize lets the person in at once.
