@@ -51,6 +51,9 @@ func (c opClient) GrantTypes() []oidc.GrantType {
 	if c.client.Service {
 		grants = append(grants, oidc.GrantTypeClientCredentials)
 	}
+	if len(c.client.Exchange) > 0 {
+		grants = append(grants, oidc.GrantTypeTokenExchange)
+	}
 	slices.Sort(grants)
 	return grants
 }

@@ -38,6 +38,11 @@ type ClientConfig struct {
 	// Introspect lets it ask about every token (RFC 7662), as a resource server that is not behind mcpd must. It needs a
 	// secret or keys. Default: false, which is about its own tokens.
 	Introspect bool `koanf:"introspect"`
+
+	// Exchange lists the servers between which it may exchange tokens (RFC 8693): it has a person's token for one, and gets one
+	// for another that the person may use too, without asking them. * stands for any run of characters. It needs a secret or
+	// keys. Default: none.
+	Exchange []string `koanf:"exchange"`
 }
 
 // configuredID is what an operator may call a client: nothing that could be an identifier of another kind.
@@ -74,8 +79,8 @@ func (c ClientConfig) validate(id string, schemes []string) (errs []error) {
 	if err := checkLogoutURIs(c.LogoutRedirects); err != nil {
 		bad(".logout_redirects", "%v", err)
 	}
-	if (c.Service || c.Introspect) && c.Secret == "" && c.Keys == "" {
-		bad("", "needs a secret or keys to be a service, or to introspect")
+	if (c.Service || c.Introspect || len(c.Exchange) > 0) && c.Secret == "" && c.Keys == "" {
+		bad("", "needs a secret or keys to be a service, to introspect, or to exchange tokens")
 	}
 	return errs
 }
@@ -83,7 +88,7 @@ func (c ClientConfig) validate(id string, schemes []string) (errs []error) {
 func (c ClientConfig) client(id string) Client {
 	out := Client{
 		ID: id, Kind: Configured, Name: cleanName(c.Name), RedirectURIs: c.Redirects, LogoutURIs: c.LogoutRedirects,
-		AuthMethod: string(oidc.AuthMethodNone), Service: c.Service, Introspects: c.Introspect,
+		AuthMethod: string(oidc.AuthMethodNone), Service: c.Service, Introspects: c.Introspect, Exchange: c.Exchange,
 	}
 	if out.Name == "" {
 		out.Name = id

@@ -19,6 +19,7 @@ const (
 	byDevice
 	byMint
 	byAssertion
+	byExchange
 	grants
 )
 
@@ -51,7 +52,7 @@ type counts struct {
 // Tokens tells how many access tokens were issued, for each grant.
 func (i *Issuer) Tokens() []Count {
 	all := make([]Count, grants)
-	for g, by := range [grants]string{"authorization_code", "refresh_token", "client_credentials", "device_code", "personal", "jwt-bearer"} {
+	for g, by := range [grants]string{"authorization_code", "refresh_token", "client_credentials", "device_code", "personal", "jwt-bearer", "token-exchange"} {
 		all[g] = Count{By: by, N: i.counts.tokens[g].Load()}
 	}
 	return all

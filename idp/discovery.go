@@ -64,8 +64,12 @@ func (i *Issuer) discovery() ([]byte, error) {
 		m.DeviceAuthorizationEndpoint = i.url(pathDeviceAuthorization)
 		m.GrantTypesSupported = append(m.GrantTypesSupported, oidc.GrantTypeDeviceCode)
 	}
-	if slices.ContainsFunc(slices.Collect(maps.Values(i.config.Clients)), func(c ClientConfig) bool { return c.Service }) {
+	clients := slices.Collect(maps.Values(i.config.Clients))
+	if slices.ContainsFunc(clients, func(c ClientConfig) bool { return c.Service }) {
 		m.GrantTypesSupported = append(m.GrantTypesSupported, oidc.GrantTypeClientCredentials)
+	}
+	if slices.ContainsFunc(clients, func(c ClientConfig) bool { return len(c.Exchange) > 0 }) {
+		m.GrantTypesSupported = append(m.GrantTypesSupported, oidc.GrantTypeTokenExchange)
 	}
 	if i.takesAssertions() {
 		m.GrantTypesSupported = append(m.GrantTypesSupported, oidc.GrantTypeBearer)

@@ -21,6 +21,7 @@
 //	                         code.go      verifier, redirect_uri, resource; code spent and tokens made in one transaction
 //	                         service.go   a configured client in its own name (RFC 6749 §4.4): the user service:NAME
 //	                         idjag.go     the word of a provider instead of a sign-in, signed for this client and server (ID-JAG)
+//	                         exchange.go  a person's token for one server, for one that is no more for another (RFC 8693)
 //	                         device.go    a device that showed a code, which device_page.go asked its person about (RFC 8628)
 //	                         refresh.go   rotation; the same successor within the grace, else the family ends
 //	browser ─ GET /end_session ──▶ logout.go   the person is asked; back only to what the client registered

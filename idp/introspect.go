@@ -18,6 +18,12 @@ type introspection struct {
 	Scope     string `json:"scope,omitempty"`
 	Expires   int64  `json:"exp,omitempty"`
 	TokenType string `json:"token_type,omitempty"`
+	Actor     *actor `json:"act,omitempty"` // who had it in exchange
+}
+
+// actor is who acts for somebody (RFC 8693 §4.1).
+type actor struct {
+	Subject string `json:"sub"`
 }
 
 // Introspect tells a client that has proved itself about a token: its own, or any if the operator lets it. What is
@@ -69,6 +75,9 @@ func (i *Issuer) introspect(ctx context.Context, token string) (introspection, e
 		}
 		u, server = h.user, h.server
 		about = introspection{ClientID: h.grant.ClientID, Audience: h.resource, Scope: sentence(h.grant.Scopes), Expires: h.expires.Unix(), TokenType: "Bearer"}
+		if h.grant.ID != h.family {
+			about.Actor = &actor{h.grant.ClientID}
+		}
 	}
 	if !i.allowed(server, u) {
 		return introspection{}, nil

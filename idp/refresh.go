@@ -108,7 +108,7 @@ func narrower(asked, authorized, of []string) ([]string, error) {
 // endFamily ends all tokens of one authorization, here and in the store.
 func (i *Issuer) endFamily(ctx context.Context, f Family) error {
 	err := i.store.Tokens().DeleteFamily(ctx, f.ID)
-	i.cache.drop(func(h *held) bool { return h.family == f.ID })
-	i.ended(Ended{UserID: f.UserID, Grant: f.ID})
+	i.cache.drop(func(h *held) bool { return h.family == f.ID || h.grant.ID == f.ID })
+	i.ended(Ended{UserID: f.UserID, Grant: f.grant()}) // what goes on with another of its tokens can begin again
 	return err
 }

@@ -25,7 +25,7 @@ func (s *server) Revocation(ctx context.Context, r *op.ClientRequest[oidc.Revoca
 		if h, err = i.store.Tokens().Access(ctx, hash); err == nil && h.Family.ClientID == r.Client.GetID() {
 			err = i.store.Tokens().DeleteAccess(ctx, hash)
 			i.cache.drop(func(e *held) bool { return e.hash == hash })
-			i.ended(Ended{UserID: h.User.ID, Grant: h.Family.ID}) // what goes on with another of its tokens can begin again
+			i.ended(Ended{UserID: h.User.ID, Grant: h.Family.grant()}) // what goes on with another of its tokens can begin again
 		}
 	}
 	if err != nil && !errors.Is(err, ErrNotFound) {

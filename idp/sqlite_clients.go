@@ -22,13 +22,14 @@ type clientData struct {
 	AppType      string          `json:"app_type,omitempty"`
 	Service      bool            `json:"service,omitempty"`
 	Introspects  bool            `json:"introspects,omitempty"`
+	Exchange     []string        `json:"exchange,omitempty"`
 	Fresh        int64           `json:"fresh,omitempty"`
 }
 
 func encodeClient(c Client) (string, error) {
 	data, err := json.Marshal(clientData{
 		RedirectURIs: c.RedirectURIs, LogoutURIs: c.LogoutURIs, AuthMethod: c.AuthMethod, Keys: c.Keys, KeysURI: c.KeysURI,
-		URI: c.URI, SoftwareID: c.SoftwareID, AppType: c.AppType, Service: c.Service, Introspects: c.Introspects, Fresh: ms(c.Fresh),
+		URI: c.URI, SoftwareID: c.SoftwareID, AppType: c.AppType, Service: c.Service, Introspects: c.Introspects, Exchange: c.Exchange, Fresh: ms(c.Fresh),
 	})
 	if err != nil {
 		return "", fmt.Errorf("cannot encode client %q: %w", c.ID, err)
@@ -42,7 +43,7 @@ func decodeClient(c *Client, data []byte) error {
 		return fmt.Errorf("cannot decode client %q: %w", c.ID, err)
 	}
 	c.RedirectURIs, c.LogoutURIs, c.AuthMethod, c.Keys, c.KeysURI = more.RedirectURIs, more.LogoutURIs, more.AuthMethod, more.Keys, more.KeysURI
-	c.URI, c.SoftwareID, c.AppType, c.Service, c.Introspects, c.Fresh = more.URI, more.SoftwareID, more.AppType, more.Service, more.Introspects, at(more.Fresh)
+	c.URI, c.SoftwareID, c.AppType, c.Service, c.Introspects, c.Exchange, c.Fresh = more.URI, more.SoftwareID, more.AppType, more.Service, more.Introspects, more.Exchange, at(more.Fresh)
 	return nil
 }
 

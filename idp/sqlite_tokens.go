@@ -184,7 +184,7 @@ func (d dbTokens) Personal(ctx context.Context, now time.Time) ([]Personal, erro
 const selectAccess = `SELECT a.scopes, a.created, a.expires, coalesce(c.name, ''), ` + userColumns + `, ` + familyColumns + `
 	FROM access_tokens a JOIN families f ON f.id = a.family JOIN users u ON u.id = f.user_id LEFT JOIN clients c ON c.id = f.client_id WHERE a.hash = ?`
 
-const familyColumns = `f.id, f.user_id, coalesce(f.client_id, ''), f.server, f.resource, f.scopes, f.label, f.tools, f.auth_time, f.created, f.expires`
+const familyColumns = `f.id, f.user_id, coalesce(f.parent, ''), coalesce(f.client_id, ''), f.server, f.resource, f.scopes, f.label, f.tools, f.auth_time, f.created, f.expires`
 
 // familyScan reads familyColumns into a Family.
 type familyScan struct {
@@ -195,7 +195,7 @@ type familyScan struct {
 
 func (s *familyScan) targets() []any {
 	f := s.f
-	return []any{&f.ID, &f.UserID, &f.ClientID, &f.Server, &f.Resource, &s.scopes, &f.Label, &s.tools, &s.authTime, &s.created, &s.expires}
+	return []any{&f.ID, &f.UserID, &f.Parent, &f.ClientID, &f.Server, &f.Resource, &s.scopes, &f.Label, &s.tools, &s.authTime, &s.created, &s.expires}
 }
 
 func (s *familyScan) done() {
@@ -207,8 +207,8 @@ func (s *familyScan) done() {
 }
 
 func putFamily(ctx context.Context, e execer, f Family) error {
-	return execOn(ctx, e, nil, `INSERT INTO families (id, user_id, client_id, server, resource, scopes, label, tools, auth_time, created, expires) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		f.ID, f.UserID, nullable(f.ClientID), f.Server, f.Resource, sentence(f.Scopes), f.Label, sentence(f.Tools), ms(f.AuthTime), ms(f.Created), ms(f.Expires))
+	return execOn(ctx, e, nil, `INSERT INTO families (id, user_id, parent, client_id, server, resource, scopes, label, tools, auth_time, created, expires) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		f.ID, f.UserID, nullable(f.Parent), nullable(f.ClientID), f.Server, f.Resource, sentence(f.Scopes), f.Label, sentence(f.Tools), ms(f.AuthTime), ms(f.Created), ms(f.Expires))
 }
 
 func putAccess(ctx context.Context, e execer, a Access) error {

@@ -154,9 +154,10 @@ type Client struct {
 	Manage       Digest   // of the registration access token (RFC 7592)
 	URI          string   // the client's home page, as it says
 	SoftwareID   string
-	AppType      string // application_type as it says: native, web or ""
-	Service      bool   // may get tokens in its own name
-	Introspects  bool   // may ask about any token
+	AppType      string   // application_type as it says: native, web or ""
+	Service      bool     // may get tokens in its own name
+	Introspects  bool     // may ask about any token
+	Exchange     []string // globs of the servers between which it may exchange tokens
 	Created      time.Time
 	Used         time.Time // zero until somebody has signed in to it
 	Fresh        time.Time // of a documented one: until when its document need not be fetched again
@@ -204,6 +205,7 @@ type Code struct {
 type Family struct {
 	ID       string
 	UserID   string
+	Parent   string // of tokens had in exchange: the family of the token they were had for, with which they end
 	ClientID string // "" for a personal token
 	Server   string
 	Resource string // the audience
@@ -213,6 +215,14 @@ type Family struct {
 	AuthTime time.Time
 	Created  time.Time
 	Expires  time.Time // when the last token in it does
+}
+
+// grant is what ends together: a family, with all that was had for its tokens.
+func (f Family) grant() string {
+	if f.Parent != "" {
+		return f.Parent
+	}
+	return f.ID
 }
 
 // Access is an access token.

@@ -85,7 +85,7 @@ func (i *Issuer) load(ctx context.Context, hash Digest) (*held, error) {
 	h := &held{
 		hash: hash, family: t.Family.ID, server: t.Family.Server, resource: t.Family.Resource, user: t.User, expires: t.Access.Expires, read: i.clock(),
 		grant: Grant{
-			ID: t.Family.ID, UserID: t.User.ID, UserName: t.User.Name, ClientID: t.Family.ClientID, ClientName: t.ClientName, Scopes: t.Scopes, Tools: t.Family.Tools, Expires: t.Access.Expires,
+			ID: t.Family.grant(), UserID: t.User.ID, UserName: t.User.Name, ClientID: t.Family.ClientID, ClientName: t.ClientName, Scopes: t.Scopes, Tools: t.Family.Tools, Expires: t.Access.Expires,
 		},
 	}
 	if h.grant.ClientID == "" {

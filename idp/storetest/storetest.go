@@ -30,6 +30,7 @@ func Run(t *testing.T, open func(t *testing.T) idp.Store) {
 		{"Rotate", rotate},
 		{"RotateOnce", rotateOnce},
 		{"PersonalTokens", personalTokens},
+		{"Exchanged", exchanged},
 		{"Connections", connections},
 		{"DeleteFamily", deleteFamily},
 		{"DeleteUser", deleteUser},

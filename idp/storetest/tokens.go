@@ -116,6 +116,25 @@ func personalTokens(w *world) {
 	w.want(w.Tokens().PutFamily(w.Context(), f, w.access(f.ID, "q")), idp.ErrNotFound)
 }
 
+// exchanged: what was had for a token ends with it.
+func exchanged(w *world) {
+	alice := w.user("alice")
+	parent := w.connected(alice, w.client("cli_1"), "c").Family
+	w.client("cli_2")
+	f := idp.Family{ID: "fam_x", Parent: parent.ID, UserID: alice.ID, ClientID: "cli_2", Server: "beta", Resource: "r", Scopes: []string{"mcp"}, AuthTime: w.now, Created: w.now}
+	a := w.access(f.ID, "x")
+	w.no(w.Tokens().PutFamily(w.Context(), f, a))
+	h, err := w.Tokens().Access(w.Context(), a.Hash)
+	w.no(err)
+	f.Expires = a.Expires
+	same(w, fmt.Sprint(h.Family), fmt.Sprint(f))
+	w.no(w.Tokens().DeleteFamily(w.Context(), parent.ID))
+	_, err = w.Tokens().Access(w.Context(), a.Hash)
+	w.want(err, idp.ErrNotFound)
+	f.ID = "fam_y"
+	w.want(w.Tokens().PutFamily(w.Context(), f, w.access(f.ID, "y")), idp.ErrNotFound) // the parent is gone
+}
+
 func connections(w *world) {
 	alice, c := w.user("alice"), w.client("cli_1")
 	w.connected(alice, c, "one")
