@@ -93,6 +93,12 @@ type Limits struct {
 	// UserRate is the same for whoever has signed in, from all addresses together.
 	// Default: 500. SIGHUP: no, needs a restart.
 	UserRate int `koanf:"user_rate"`
+
+	// Chatter is how many bytes per second an address may send besides calls of people
+	// who have signed in: handshakes, pages, refused requests, HTTP/2's own frames. More
+	// is read later, and the sender has to wait. Default: 262144. SIGHUP: no, needs a
+	// restart.
+	Chatter int `koanf:"chatter"`
 }
 
 // What an address may be besides host:port.
@@ -106,7 +112,7 @@ func DefaultConfig() Config {
 	return Config{
 		HTTPS:         auto,
 		HTTP:          auto,
-		Limits:        Limits{Connections: 256, Total: 4096, Requests: 512, Rate: 1000, UserRate: 500},
+		Limits:        Limits{Connections: 256, Total: 4096, Requests: 512, Rate: 1000, UserRate: 500, Chatter: 256 << 10},
 		HeaderTimeout: 10 * time.Second,
 		BodyTimeout:   time.Minute,
 		IdleTimeout:   2 * time.Minute,
@@ -165,7 +171,7 @@ func (c Config) Validate() error {
 	for _, l := range []struct {
 		key string
 		n   int
-	}{{"connections", c.Limits.Connections}, {"total", c.Limits.Total}, {"requests", c.Limits.Requests}, {"rate", c.Limits.Rate}, {"user_rate", c.Limits.UserRate}} {
+	}{{"connections", c.Limits.Connections}, {"total", c.Limits.Total}, {"requests", c.Limits.Requests}, {"rate", c.Limits.Rate}, {"user_rate", c.Limits.UserRate}, {"chatter", c.Limits.Chatter}} {
 		if l.n < 0 {
 			wrong("limits.%s: %d must not be negative; 0 means no limit", l.key, l.n)
 		}

@@ -3,6 +3,7 @@
 // made for exactly that server.
 //
 //	accept (doorman.go)        connections per address and in all, PROXY protocol  ── too many, no proxy of ours: closed
+//	  │                        what is sent besides calls (chatter.go) ── too much: read later
 //	  │  TLS where there is any, HTTP/2 and HTTP/1.1
 //	  │  one http.Server (listen.go): header, body and idle deadlines, none on writes, so that streams live
 //	  │  ── plain, beside TLS: 308 to https (redirect.go)

@@ -56,6 +56,12 @@ type door struct {
 
 func newDoor(t testing.TB, adapt func(*Config, *Options)) *door {
 	t.Helper()
+	return newDoorOn(t, nil, adapt)
+}
+
+// newDoorOn takes sockets that are open already.
+func newDoorOn(t testing.TB, passed []net.Listener, adapt func(*Config, *Options)) *door {
+	t.Helper()
 	c := DefaultConfig()
 	c.HTTPS, c.HTTP = "127.0.0.1:0", "127.0.0.1:0"
 	d := &door{}
@@ -68,7 +74,7 @@ func newDoor(t testing.TB, adapt func(*Config, *Options)) *door {
 	config, roots := wildcard(t)
 	d.roots = roots
 	var err error
-	if d.l, err = Listen(ListenOptions{Config: c, TLS: config, Handler: d}); err != nil {
+	if d.l, err = Listen(ListenOptions{Config: c, TLS: config, Handler: d, Passed: passed}); err != nil {
 		t.Fatal(err)
 	}
 	d.l.HandlePlain(d.ToHTTPS())
@@ -420,7 +426,7 @@ func TestConnectionsPerAddress(t *testing.T) {
 	p := &guestList{pipes{make(chan net.Conn, 8), make(chan struct{})}}
 	c := DefaultConfig()
 	c.TrustedProxies = []string{"10.0.0.0/8"}
-	l := behindDoor(c, []net.Listener{p}, newTally[netip.Addr](1, 0), nil)[0]
+	l := behindDoor(c, []net.Listener{p}, newTally[netip.Addr](1, 0), nil, nil)[0]
 	come := func(ip string) net.Conn {
 		client, server := net.Pipe()
 		p.conns <- &pretender{server, net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(ip), 1))}
@@ -461,7 +467,7 @@ func TestConnectionsInAll(t *testing.T) {
 	c := DefaultConfig()
 	c.TrustedProxies = []string{"10.0.0.0/8"}
 	core, logged := observer.New(zap.WarnLevel)
-	l := behindDoor(c, []net.Listener{p}, newTally[netip.Addr](2, 0), newCrowd(3, zap.New(core)))[0]
+	l := behindDoor(c, []net.Listener{p}, newTally[netip.Addr](2, 0), nil, newCrowd(3, zap.New(core)))[0]
 	come := func(ip string) net.Conn {
 		client, server := net.Pipe()
 		p.conns <- &pretender{server, net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(ip), 1))}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"sync"
 	"time"
 
 	"github.com/pires/go-proxyproto"
@@ -16,19 +15,20 @@ type doorman struct {
 	net.Listener
 	conns    *tally[netip.Addr] // nil: no limits
 	crowd    *crowd             // likewise
+	chatter  *tally[netip.Addr] // likewise
 	trusted  blocks
 	proxying bool
 }
 
 // behindDoor puts a doorman before each socket. Listening sockets share the counts.
-func behindDoor(c Config, sockets []net.Listener, conns *tally[netip.Addr], all *crowd) []net.Listener {
+func behindDoor(c Config, sockets []net.Listener, conns, chatter *tally[netip.Addr], all *crowd) []net.Listener {
 	trusted := parseBlocks(c.TrustedProxies)
-	if conns == nil && all == nil && !c.ProxyProtocol {
+	if conns == nil && chatter == nil && all == nil && !c.ProxyProtocol {
 		return sockets
 	}
 	guarded := make([]net.Listener, len(sockets))
 	for i, s := range sockets {
-		guarded[i] = &doorman{Listener: s, conns: conns, crowd: all, trusted: trusted, proxying: c.ProxyProtocol}
+		guarded[i] = &doorman{Listener: s, conns: conns, crowd: all, chatter: chatter, trusted: trusted, proxying: c.ProxyProtocol}
 		if c.ProxyProtocol {
 			// The header is read by the connection's own goroutine, so that nobody
 			// who sends none keeps others from being accepted.
@@ -71,7 +71,7 @@ func (d *doorman) Accept() (net.Conn, error) {
 			_ = c.Close() // there is no word to say before TLS
 			continue
 		}
-		return &guest{Conn: c, left: sync.OnceFunc(func() { d.crowd.leave(); d.conns.leave(key) })}, nil
+		return newGuest(c, key, d.chatter, func() { d.crowd.leave(); d.conns.leave(key) }), nil
 	}
 }
 
@@ -92,15 +92,4 @@ func addrOf(c net.Conn) netip.Addr {
 		return at.AddrPort().Addr().Unmap()
 	}
 	return netip.Addr{}
-}
-
-// guest is a connection that is counted until it is closed.
-type guest struct {
-	net.Conn
-	left func()
-}
-
-func (g *guest) Close() error {
-	g.left()
-	return g.Conn.Close()
 }

@@ -27,7 +27,8 @@ type exchange struct {
 	metadata  string     // URL of the document that the gate's challenges name
 	url       url.URL    // the rewritten URL of a prefixed route
 	body      io.ReadCloser
-	late      *time.Timer // cuts body off; set with it
+	late      *time.Timer // cuts body off; nil without such a limit
+	guest     *guest      // set behind the gate; nil where nothing is limited
 
 	next, previous *exchange // in listed; guarded by its mutex
 	listed         *ring     // nil: not behind the gate
@@ -88,7 +89,8 @@ func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
 // connection is watched for the client's departure only.
 func (x *exchange) Read(p []byte) (int, error) {
 	n, err := x.body.Read(p)
-	if err == io.EOF && !x.late.Stop() {
+	x.guest.expect(n)
+	if err == io.EOF && x.late != nil && !x.late.Stop() {
 		_ = http.NewResponseController(x.ResponseWriter).SetReadDeadline(time.Time{}) // it was cut in the same moment; best effort
 	}
 	return n, err
@@ -102,10 +104,12 @@ func (x *exchange) Close() error { return x.body.Close() }
 // would also end every stream. A timer is cheaper than a deadline set and lifted:
 // each of those wakes up the goroutine that an HTTP/2 connection belongs to.
 func (r *Router) limitBody(x *exchange, req *http.Request) {
-	if req.Body == nil || req.Body == http.NoBody || r.bodyTimeout <= 0 {
+	if req.Body == nil || req.Body == http.NoBody {
 		return
 	}
-	x.late = time.AfterFunc(time.Until(x.rec.Time.Add(r.bodyTimeout)), x.cutBody)
+	if r.bodyTimeout > 0 {
+		x.late = time.AfterFunc(time.Until(x.rec.Time.Add(r.bodyTimeout)), x.cutBody)
+	}
 	x.body, req.Body = req.Body, x
 }
 

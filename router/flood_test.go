@@ -25,6 +25,21 @@ type flooder struct {
 
 func flood(t *testing.T, d *door) *flooder {
 	t.Helper()
+	f := dialFlooder(t, d)
+	go func() { // ends with the connection
+		for {
+			if _, err := f.frame.ReadFrame(); err != nil {
+				f.ended <- err
+				return
+			}
+		}
+	}()
+	return f
+}
+
+// dialFlooder leaves the reading to the test.
+func dialFlooder(t *testing.T, d *door) *flooder {
+	t.Helper()
 	c, err := tls.Dial("tcp", d.l.Addr().String(), d.tls("a.mcp.example", "h2"))
 	if err != nil {
 		t.Fatal(err)
@@ -38,14 +53,6 @@ func flood(t *testing.T, d *door) *flooder {
 	if err := f.frame.WriteSettings(); err != nil {
 		t.Fatal(err)
 	}
-	go func() { // ends with the connection
-		for {
-			if _, err := f.frame.ReadFrame(); err != nil {
-				f.ended <- err
-				return
-			}
-		}
-	}()
 	t.Cleanup(func() { _ = c.Close() })
 	return f
 }

@@ -58,7 +58,8 @@ func Listen(o ListenOptions) (*Listener, error) {
 	}
 	conns := newTally[netip.Addr](o.Config.Limits.Connections, 0)
 	all := newCrowd(o.Config.Limits.Total, o.Logger)
-	l.front, l.beside = behindDoor(o.Config, l.front, conns, all), behindDoor(o.Config, l.beside, conns, all)
+	chatter := newTally[netip.Addr](0, o.Config.Limits.Chatter)
+	l.front, l.beside = behindDoor(o.Config, l.front, conns, chatter, all), behindDoor(o.Config, l.beside, conns, chatter, all)
 	l.server = &http.Server{
 		Handler:           l,
 		ReadHeaderTimeout: o.Config.HeaderTimeout,
@@ -68,6 +69,7 @@ func Listen(o ListenOptions) (*Listener, error) {
 		HTTP2:             http2Limits(),
 		ErrorLog:          errorLog(o.Logger),
 		ConnState:         l.accepted.note,
+		ConnContext:       noteGuest,
 		// OPTIONS * would be answered past the table and the access record.
 		DisableGeneralOptionsHandler: true,
 	}

@@ -232,6 +232,8 @@ func (r *Router) serveGated(g *gate, x *exchange, req *http.Request) error {
 	if answered || err != nil {
 		return err
 	}
+	x.guest = guestOf(req.Context())
+	x.guest.expect(perCall)
 	if root {
 		x.url = *req.URL
 		x.url.Path, x.url.RawPath = g.route.Prefix+mcpPath, ""

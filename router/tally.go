@@ -54,15 +54,7 @@ func (t *tally[K]) enter(key K, now time.Time) (wait time.Duration, ok bool) {
 	p := t.shard(key)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	a := p.keys[key]
-	if a == nil {
-		t.room(p, now)
-		a = &account{}
-		if t.rate > 0 {
-			a.bucket = rate.NewLimiter(t.rate, int(t.rate))
-		}
-		p.keys[key] = a
-	}
+	a := t.account(p, key, now)
 	if t.most > 0 && a.open >= t.most {
 		return time.Second, false // nobody knows when one of them ends
 	}
@@ -74,6 +66,20 @@ func (t *tally[K]) enter(key K, now time.Time) (wait time.Duration, ok bool) {
 		a.open++
 	}
 	return 0, true
+}
+
+// account finds what is known of a key, or begins with it. The shard is locked.
+func (t *tally[K]) account(p *shard[K], key K, now time.Time) *account {
+	a := p.keys[key]
+	if a == nil {
+		t.room(p, now)
+		a = &account{}
+		if t.rate > 0 {
+			a.bucket = rate.NewLimiter(t.rate, int(t.rate))
+		}
+		p.keys[key] = a
+	}
+	return a
 }
 
 // leave gives back what enter took.
