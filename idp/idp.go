@@ -47,6 +47,10 @@ type Options struct {
 	// to be ended. It is called on the way of the one who revoked, and must not call the issuer. Default: nobody is told.
 	Ended func(Ended)
 
+	// Changed is told when a provider says something else of somebody than before: what they may not use any more is to be ended.
+	// Their tokens are held against the policy whenever they are used. It must not call the issuer. Default: nobody is told.
+	Changed func(User)
+
 	// Welcome says whether somebody whom a provider vouches for is to become a user. Default: everybody is.
 	Welcome func(u User) bool
 
@@ -84,6 +88,7 @@ type Issuer struct {
 	resource func(string) (string, string, bool)
 	allowed  func(string, User) bool
 	ended    func(Ended)
+	changed  func(User)
 	welcome  func(User) bool
 	splits   func(string) bool
 	servers  func(User) []Server
@@ -181,6 +186,9 @@ func fromOptions(o Options) (*Issuer, error) {
 	}
 	if i.ended == nil {
 		i.ended = func(Ended) {}
+	}
+	if i.changed = o.Changed; i.changed == nil {
+		i.changed = func(User) {}
 	}
 	if i.log == nil {
 		i.log = zap.NewNop()

@@ -228,6 +228,7 @@ func (i *Issuer) vouchedUser(ctx context.Context, p *upstream.Provider, id upstr
 		i.cache.drop(func(h *held) bool { return h.user.ID == u.ID }) // what is in memory has the old groups
 		if err == nil && changed {
 			i.log.Info("user changed at the provider", zap.String("user", u.Name), zap.String("provider", p.Name), zap.Strings("groups", u.Groups))
+			i.changed(u)
 		}
 	}
 	if errors.Is(err, ErrExists) {

@@ -42,6 +42,7 @@ func (d *daemon) openIssuer(ctx context.Context, cfg *Config) error {
 		Allowed:  func(server string, u idp.User) bool { return d.world.Load().allowed(server, u) },
 		Splits:   func(server string) bool { return d.world.Load().splits(server) },
 		Ended:    d.ended,
+		Changed:  d.changed,
 		Servers:  func(u idp.User) []idp.Server { return d.world.Load().servers(u) },
 		Welcome:  func(u idp.User) bool { return d.world.Load().welcome(u) },
 	})

@@ -144,10 +144,20 @@ func (d *daemon) enforce(ctx context.Context) {
 		known[u.ID] = u
 	}
 	w := d.world.Load()
-	out := func(server, id string) bool {
+	d.evict(func(server, id string) bool {
 		u, ok := known[id] // who is not has come since, and was held against this policy
 		return ok && !w.allowed(server, u)
-	}
+	})
+}
+
+// changed is enforce for one person, of whom their provider says something else now.
+func (d *daemon) changed(u idp.User) {
+	w := d.world.Load()
+	d.evict(func(server, id string) bool { return id == u.ID && !w.allowed(server, u) })
+}
+
+// evict ends requests under way, and workers, of those who are out.
+func (d *daemon) evict(out func(server, id string) bool) {
 	d.router.HangUp(func(server string, p router.Principal) bool { return out(server, p.ID) })
 	d.supervisor.StopKeys(func(server, key string) bool { return out(server, bridge.Owner(key)) })
 }

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/mcpd/mcpd/idp/upstream/upstreamtest"
 )
 
 // corporate is a real OpenID Connect provider (testdata/peers/provider.mjs), and mcpd with it as the way in.
@@ -224,4 +226,58 @@ func TestProvider(t *testing.T) {
 	c.kill()
 	c.restart()
 	c.wants("alice", nil, 503, "Corp does not answer at this moment")
+}
+
+// TestGroupLost: the provider says at a sign-in that somebody is not in a group any more. What they may not use now ends at once, a
+// call under way and their worker too, and what they may still use goes on.
+func TestGroupLost(t *testing.T) {
+	t.Parallel()
+	s := upstreamtest.OpenID(t)
+	s.Person = &upstreamtest.Person{Subject: "17", Email: "alice@corp.example", Verified: true, Groups: []string{"staff"}}
+	c := &corporate{instance: startDaemon(t, fmt.Sprintf(`
+[auth.providers.corp]
+label         = "Corp"
+url           = %q
+client_id     = %q
+client_secret = %q
+
+[servers.demo]
+command = "mcpd"
+args    = ["demo-server"]
+allow   = ["group:staff"]
+
+[servers.open]
+command = "mcpd"
+args    = ["demo-server"]
+allow   = ["provider:corp"]
+`, s.URL, upstreamtest.ClientID, upstreamtest.ClientSecret))}
+	c.wants("alice", nil, 200, "alice@corp.example")
+	ended := make(chan int, 2)
+	for _, server := range []string{"demo", "open"} {
+		go func() { // ends with the call
+			_, _, code := c.run("", "call", "--user", "alice@corp.example", server, "slow", `{"seconds":60}`)
+			ended <- code
+		}()
+	}
+	for _, server := range []string{"demo", "open"} {
+		eventually(t, 60*time.Second, "a call of "+server, func() (bool, string) {
+			st := c.server(server)
+			return st.Busy == 1, fmt.Sprintf("%+v", st)
+		})
+	}
+	kept := c.pids("open")
+	s.Set(func(s *upstreamtest.Service) { s.Person.Groups = nil })
+	c.wants("alice", nil, 200, "alice@corp.example")
+	if code := <-ended; code == 0 {
+		t.Error("the call went on to its end")
+	}
+	eventually(t, 60*time.Second, "the worker ends", func() (bool, string) {
+		pids := c.pids("demo")
+		return len(pids) == 0, fmt.Sprint(pids)
+	})
+	if now := c.pids("open"); !slices.Equal(now, kept) || c.server("open").Busy != 1 {
+		t.Errorf("what she may use: %v, want %v at work", now, kept)
+	}
+	c.must("revoke", "alice@corp.example")
+	<-ended
 }
