@@ -36,7 +36,7 @@ func (x *exchange) cold() bool {
 		if call.Modern && call.method.listing == toolListing {
 			items = got.tidied().out
 		}
-		x.answerList(id, items)
+		x.answerList(id, x.sifted(items))
 		s.restockAll(p, call.Principal)
 		return true
 	}

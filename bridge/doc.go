@@ -55,7 +55,8 @@
 // to holds a worker, but not for a session that nobody is at (nap.go).
 //
 // What a caller may not have, a tool by name or whatever changes something, is refused
-// before anything is asked (permit.go); who may is told by Options.Permit.
+// before anything is asked (permit.go), and is in no list of tools that they are
+// given; who may is told by Options.Permit and Options.Shows.
 //
 // Workers that have nothing to do are asked whether they work when somebody wants to
 // know (check.go); one that gives no answer is ended.

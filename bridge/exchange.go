@@ -26,6 +26,7 @@ type exchange struct {
 	id   []byte // the client's id, raw; nil for a notification
 	call Call
 
+	shows   func(Tool) bool // of a list of tools, what the caller sees; nil: all
 	front   front
 	abort   chan string  // notifications/cancelled
 	answers chan *answer // the client's answers to questions

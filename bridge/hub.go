@@ -110,6 +110,7 @@ func (x *exchange) run(ctx context.Context, call *Call) Reply {
 		r, again := x.fly(ctx, c, call, release)
 		if call.method.listing != noListing {
 			x.s.saw(c, call, p, &r, before)
+			x.sift(&r)
 		}
 		if !again || n == maxStarts {
 			return r

@@ -16,6 +16,12 @@ type Want struct {
 	Reads func() bool
 }
 
+// Tool is a tool as its server lists it.
+type Tool struct {
+	Name  string
+	Reads bool // it changes nothing, as its server says
+}
+
 // Denial is why somebody may not have it.
 type Denial struct {
 	Text      string // for the person at the client
@@ -24,10 +30,13 @@ type Denial struct {
 
 // permitted asks whether the caller may have what the request asks for.
 func (x *exchange) permitted(ctx context.Context) *fault {
+	m := x.call.method
+	if x.shows = nil; x.s.o.Shows != nil && m.listing == toolListing {
+		x.shows = x.s.o.Shows(x.r)
+	}
 	if x.s.o.Permit == nil {
 		return nil
 	}
-	m := x.call.method
 	w := Want{Method: m.name, Alien: m.foreign, Reads: func() bool { return !m.foreign }}
 	if m.tool {
 		w.Tool = string(text(x.call.env.name.of(x.call.body)))
@@ -58,13 +67,43 @@ func (x *exchange) readsOnly(ctx context.Context, tool string) bool {
 func readers(items []byte) map[string]bool {
 	found := map[string]bool{}
 	for v := range values(items, span{0, len(items)}) {
-		if !v.isObjAt(items) {
-			continue
-		}
-		hint := memberOf(items, memberOf(items, v, "annotations"), "readOnlyHint")
-		if string(hint.of(items)) == "true" {
-			found[string(text(memberOf(items, v, "name").of(items)))] = true
+		if t := toolAt(items, v); t.Reads {
+			found[t.Name] = true
 		}
 	}
 	return found
+}
+
+// toolAt reads the tool at v in a list.
+func toolAt(items []byte, v span) Tool {
+	if !v.isObjAt(items) {
+		return Tool{}
+	}
+	hint := memberOf(items, memberOf(items, v, "annotations"), "readOnlyHint")
+	return Tool{string(text(memberOf(items, v, "name").of(items))), string(hint.of(items)) == "true"}
+}
+
+// sifted is a list of tools without those that the caller may not call.
+func (x *exchange) sifted(items []byte) []byte {
+	if x.shows == nil || len(items) == 0 || items[0] != '[' {
+		return items
+	}
+	out := append(make([]byte, 0, len(items)), '[')
+	for v := range values(items, span{0, len(items)}) {
+		if x.shows(toolAt(items, v)) {
+			if len(out) > 1 {
+				out = append(out, ',')
+			}
+			out = append(out, v.of(items)...)
+		}
+	}
+	return append(out, ']')
+}
+
+// sift takes out of a page of tools what the caller may not call. What is in stock is whole, and so is the cursor.
+func (x *exchange) sift(r *Reply) {
+	if x.shows == nil || r.frame == nil || !r.frame.env.rTools.ok() {
+		return
+	}
+	x.rewrite(r, x.sifted(r.frame.env.rTools.of(r.frame.line.b)))
 }

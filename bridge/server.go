@@ -38,6 +38,9 @@ type Options struct {
 	// Permit says whether the caller may have what a request asks for; nil: yes. It is called once per request that
 	// asks something of the server, on its goroutine. Optional.
 	Permit func(*http.Request, Want) *Denial
+	// Shows says which tools a list of tools has for the caller: those that Permit lets them call. nil, or a nil answer:
+	// all. It is called once per request for such a list, on its goroutine. Optional.
+	Shows func(*http.Request) func(Tool) bool
 	// Spawn starts a disposable child, to be asked which protocol generation
 	// it speaks; closing it ends it. nil: with era = "auto" every server is legacy.
 	Spawn func(ctx context.Context) (io.ReadWriteCloser, error)

@@ -224,9 +224,16 @@ func (x *exchange) tidyTools(r *Reply) {
 	if x.call.method.listing != toolListing || !p.ok() || f.line.b[p.s] != '[' || !untidy(p.of(f.line.b)) {
 		return
 	}
+	x.rewrite(r, tidy(p.of(f.line.b)).out)
+}
+
+// rewrite puts another list of tools in the place of a reply's.
+func (x *exchange) rewrite(r *Reply, tools []byte) {
+	f := r.frame
+	p := f.env.rTools
 	out := x.s.bufs.get()
 	out.b = append(out.b, f.line.b[:p.s]...)
-	out.b = append(out.b, tidy(p.of(f.line.b)).out...)
+	out.b = append(out.b, tools...)
 	out.b = append(out.b, f.line.b[p.e:]...)
 	x.s.bufs.put(f.line)
 	f.line = out

@@ -9,6 +9,7 @@ type Principal struct {
 	Client string   // the program the person signed in with
 	Scopes []string // what the token may be used for
 	Tools  []string // globs of the tools that it may be used for; none: all
+	Fixed  bool     // nobody can be asked for more scopes: it is a personal token
 	Grant  string   // what the token was given for: all tokens of one grant end together
 }
 

@@ -125,7 +125,7 @@ func (d *daemon) verify(ctx context.Context, token, resource string) (router.Pri
 		}
 		return router.Principal{}, err
 	}
-	return router.Principal{ID: g.UserID, Name: g.UserName, Client: g.ClientName, Scopes: g.Scopes, Tools: g.Tools, Grant: g.ID}, nil
+	return router.Principal{ID: g.UserID, Name: g.UserName, Client: g.ClientName, Scopes: g.Scopes, Tools: g.Tools, Fixed: g.ClientID == "", Grant: g.ID}, nil
 }
 
 // principalID is whom a session and a worker belong to; "" where there is no sign-in.

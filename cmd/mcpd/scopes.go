@@ -39,20 +39,19 @@ func (d *daemon) permit(server string, r *http.Request, want bridge.Want) *bridg
 		switch {
 		case want.Alien:
 			return &bridge.Denial{Text: "this token is for calling some tools only"}
-		case want.Tool != "" && !slices.ContainsFunc(p.Tools, func(g string) bool { return glob(g, want.Tool) }):
+		case want.Tool != "" && !anyGlob(p.Tools, want.Tool):
 			return &bridge.Denial{Text: "this token is for calling other tools"}
 		}
 	}
-	reader := slices.Contains(p.Scopes, idp.ScopeRead)
-	if slices.Contains(p.Scopes, idp.ScopeWrite) || !reader && !d.world.Load().splits(server) {
-		return nil // else somebody who agreed to reading stays a reader, also where all is one now
+	if d.writes(server, &p) {
+		return nil
 	}
 	switch want.Method {
 	case "initialize", "ping", "server/discover":
 		return nil
 	}
 	reads := want.Reads()
-	if reads && reader {
+	if reads && slices.Contains(p.Scopes, idp.ScopeRead) {
 		return nil
 	}
 	need := []string{idp.ScopeMCP, idp.ScopeRead, idp.ScopeWrite}
@@ -62,4 +61,29 @@ func (d *daemon) permit(server string, r *http.Request, want bridge.Want) *bridg
 	return &bridge.Denial{
 		Text: "this takes the scope " + need[len(need)-1] + ", which the token does not have", Challenge: router.StepUp(r.Context(), need),
 	}
+}
+
+// writes tells whether a token is not for reading only. Somebody who agreed to reading stays a reader, also where all is one now.
+func (d *daemon) writes(server string, p *router.Principal) bool {
+	return slices.Contains(p.Scopes, idp.ScopeWrite) || !slices.Contains(p.Scopes, idp.ScopeRead) && !d.world.Load().splits(server)
+}
+
+// shows is permit for lists of tools: what a token can never be for is not in them. A tool that a client can sign in again for is, or
+// it would not know that it can. nil is everything.
+func (d *daemon) shows(server string, r *http.Request) func(bridge.Tool) bool {
+	p, ok := router.PrincipalOf(r.Context())
+	if !ok {
+		return nil
+	}
+	reader := p.Fixed && !d.writes(server, &p)
+	if len(p.Tools) == 0 && !reader {
+		return nil
+	}
+	return func(t bridge.Tool) bool {
+		return (t.Reads || !reader) && (len(p.Tools) == 0 || anyGlob(p.Tools, t.Name))
+	}
+}
+
+func anyGlob(patterns []string, text string) bool {
+	return slices.ContainsFunc(patterns, func(g string) bool { return glob(g, text) })
 }

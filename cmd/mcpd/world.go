@@ -248,6 +248,7 @@ func (d *daemon) newBridge(t *tenant) error {
 	t.bridge, err = bridge.New(bridge.Options{
 		Name: t.name, Config: t.cfg.Bridge, Workers: t.pool, Principal: principalID, Prefix: t.prefix,
 		Permit: func(r *http.Request, w bridge.Want) *bridge.Denial { return d.permit(t.name, r, w) },
+		Shows:  func(r *http.Request) func(bridge.Tool) bool { return d.shows(t.name, r) },
 		Spawn:  spawn,
 		Sealer: d.sealer, Logger: d.log.Named("bridge").With(serverField(t.name)), Version: readBuild().Version,
 		Observe: func(c bridge.CallRecord) { d.observe(t, c) }, Memory: d.memory.of(t.name, t.spec.Fingerprint()), Ended: t.ended,
