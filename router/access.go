@@ -91,6 +91,9 @@ func (x *exchange) finish() {
 	x.mu.Unlock()
 	x.leaveBody()
 	x.router.present.leave(x)
+	if x.guest == nil && x.client.remote {
+		guestOf(x.Context).charge()
+	}
 	if x.client.counted {
 		x.router.addresses.leave(x.client.key)
 	}

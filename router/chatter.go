@@ -20,9 +20,10 @@ const (
 	morsel   = 1 << 10     // bytes that are read after a wait
 	maxDebt  = 4 * patience
 
-	perCall = 2 << 10 // bytes of headers and frames that a call may take
-	perByte = 64      // bytes of an answer that a byte of its acknowledgement goes with
-	maxDue  = 1 << 20 // what one connection can have in hand: as much as HTTP/2 takes in before a handler reads
+	perCall  = 2 << 10 // bytes of headers and frames that a call may take
+	perOther = 256     // bytes of allowance that any other request costs besides its own
+	perByte  = 64      // bytes of an answer that a byte of its acknowledgement goes with
+	maxDue   = 1 << 20 // what one connection can have in hand: as much as HTTP/2 takes in before a handler reads
 )
 
 // guest is a connection from elsewhere: it is counted until it is closed, and what it
@@ -86,6 +87,14 @@ func (g *guest) Write(p []byte) (int, error) {
 func (g *guest) expect(n int) {
 	if g != nil && n > 0 && g.due.Load() < maxDue {
 		g.due.Add(int64(n))
+	}
+}
+
+// charge is for a request that is no call: what it costs has little to do with its size.
+// It may be called at any time, also on a nil guest.
+func (g *guest) charge() {
+	if g != nil {
+		g.chatter.owe(g.key, time.Now(), perOther) // the next read waits
 	}
 }
 
