@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -123,14 +124,12 @@ func BenchmarkVerifyAmongAMillion(b *testing.B) {
 	}
 }
 
-// A refresh: the whole endpoint, two transactions' worth of checks and one that writes.
+// A refresh: the whole endpoint but the network, by one client and by many at once, each with a family of its own.
 func BenchmarkRefresh(b *testing.B) {
 	h := newHouse(b)
-	a := h.registered(loopback)
-	token := a.redeem(a.code(h.signedIn("alice"), nil), nil).wants(h, 200, "").Refresh
+	a, alice := h.registered(loopback), h.signedIn("alice")
 	handler := h.issuer.Handler()
-	b.ReportAllocs()
-	for b.Loop() {
+	refresh := func(token string) string {
 		form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {token}, "client_id": {a.id}}
 		r := httptest.NewRequest(http.MethodPost, h.url+"/token", strings.NewReader(form.Encode()))
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
@@ -138,8 +137,32 @@ func BenchmarkRefresh(b *testing.B) {
 		handler.ServeHTTP(w, r)
 		var got tokens
 		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || w.Code != 200 {
-			b.Fatal(w.Code, w.Body.String(), err)
+			b.Error(w.Code, w.Body.String(), err)
 		}
-		token = got.Refresh
+		return got.Refresh
 	}
+	b.Run("one", func(b *testing.B) {
+		token := a.redeem(a.code(alice, nil), nil).wants(h, 200, "").Refresh
+		b.ReportAllocs()
+		for b.Loop() {
+			token = refresh(token)
+		}
+	})
+	b.Run("many", func(b *testing.B) {
+		const many = 200
+		all := make(chan string, many)
+		for range many {
+			all <- a.redeem(a.code(alice, nil), nil).wants(h, 200, "").Refresh
+		}
+		b.ReportAllocs()
+		b.SetParallelism(many / runtime.GOMAXPROCS(0))
+		b.ResetTimer()
+		b.RunParallel(func(pb *testing.PB) {
+			token := <-all
+			for pb.Next() {
+				token = refresh(token)
+			}
+			all <- token
+		})
+	})
 }

@@ -35,7 +35,8 @@
 // Under it is github.com/zitadel/oidc's op package: its server parses and routes
 // the protocol requests, its LegacyServer is embedded and what was too lenient is
 // overridden (server.go). State is behind the small Store interface (store.go);
-// OpenStore is the SQLite one, OpenPostgres (postgres.go) the other, and package storetest has the suite for any other.
+// OpenStore is the SQLite one, where changes that come at once share a
+// transaction (sqlite_writer.go), OpenPostgres (postgres.go) the other, and package storetest has the suite for any other.
 //
 // Keys are replaced while all goes on (keys.go): a new one is published, signs when every client can
 // know it, and the old one stays as long as what it signed is looked at.

@@ -36,6 +36,8 @@ type house struct {
 	ahead  atomic.Int64 // nanoseconds
 	banned atomic.Pointer[string]
 	more   atomic.Pointer[string] // one more resource, of server alpha
+
+	programs *http.Client // of the clients; nil: http.DefaultClient
 }
 
 func newHouse(t testing.TB, change ...func(*idp.Options)) *house {
@@ -418,7 +420,11 @@ func (h *house) postForm(path string, form url.Values, header http.Header) (int,
 	}
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	maps.Copy(r.Header, header)
-	resp, err := http.DefaultClient.Do(r)
+	client := h.programs
+	if client == nil {
+		client = http.DefaultClient
+	}
+	resp, err := client.Do(r)
 	if err != nil {
 		h.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package idp_test
 
 import (
+	"net/http"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -40,6 +41,7 @@ func TestLoad(t *testing.T) {
 		return
 	}
 	var count atomic.Int64
+	h.programs = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: many}}
 	begin = time.Now()
 	for n := range got {
 		all.Go(func() { // ends when the time is over

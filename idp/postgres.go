@@ -33,13 +33,10 @@ func OpenPostgres(dsn string) (Store, error) {
 	pool.SetMaxOpenConns(postgresConns)
 	pool.SetMaxIdleConns(postgresConns)
 	pool.SetConnMaxIdleTime(5 * time.Minute)
-	d := &db{write: pool, read: pool, rowid: "ctid", postgres: true}
+	d := &db{pool: pool, read: pool, rowid: "ctid", postgres: true}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := d.migratePostgres(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("cannot prepare the database: %w", err), pool.Close())
-	}
-	if d.access, err = pool.PrepareContext(ctx, selectAccess); err != nil {
 		return nil, errors.Join(fmt.Errorf("cannot prepare the database: %w", err), pool.Close())
 	}
 	return d, nil
@@ -52,7 +49,7 @@ var dialect = strings.NewReplacer(" STRICT;", ";", " INTEGER", " BIGINT", " BLOB
 const migrationLock = 0x6d637064
 
 func (d *db) migratePostgres(ctx context.Context) error {
-	return d.transaction(ctx, func(tx *sql.Tx) error {
+	return within(ctx, d.pool, func(tx *sql.Tx) error {
 		var have int
 		_, err := tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock("+strconv.Itoa(migrationLock)+"); CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)")
 		if err == nil {

@@ -19,19 +19,31 @@ import (
 //go:embed schema
 var schemas embed.FS
 
-// db is the Store on SQLite. One connection writes, so that writers queue here and
-// never meet SQLITE_BUSY; the others read beside it (WAL).
+// db is the Store on SQLite, and on PostgreSQL. In SQLite one connection writes, and the others read beside it (WAL).
 type db struct {
-	write, read *sql.DB
-	dsn         string
-	rowid       string // what a table calls its rows
-	postgres    bool
-	access      *sql.Stmt // looks up an access token: what every request with an unknown one costs
+	pool     *sql.DB
+	read     reader
+	writer   *writer // of SQLite
+	dsn      string
+	rowid    string // what a table calls its rows
+	postgres bool
 }
 
+// reader is what is asked without changing anything.
+type reader interface {
+	queryer
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+type queryer interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// A change is on the disk when it is answered (synchronous), so that neither a token that a client has nor the end of one is lost
+// with the power.
 const (
 	readers = 8
-	pragmas = "_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=busy_timeout(5000)&_pragma=foreign_keys(1)"
+	pragmas = "_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)&_pragma=foreign_keys(1)"
 )
 
 // OpenStore opens, and if need be creates, the SQLite store in one file. The file and
@@ -47,29 +59,46 @@ func OpenStore(file string) (Store, error) {
 	}
 	dsn := "file:" + (&url.URL{Path: file}).EscapedPath() + "?" + pragmas
 	d := &db{dsn: dsn, rowid: "rowid"}
-	if d.write, err = sql.Open("sqlite", dsn+"&_txlock=immediate"); err != nil {
-		return nil, fmt.Errorf("cannot open store: %w", err)
-	}
-	d.write.SetMaxOpenConns(1)
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	if err := d.migrate(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("cannot prepare store %q: %w", file, err), d.write.Close())
-	}
-	if d.read, err = sql.Open("sqlite", dsn+"&_pragma=query_only(1)"); err != nil {
-		return nil, errors.Join(fmt.Errorf("cannot open store: %w", err), d.write.Close())
-	}
-	d.read.SetMaxOpenConns(readers)
-	d.read.SetMaxIdleConns(readers)
-	if d.access, err = d.read.PrepareContext(ctx, selectAccess); err != nil {
-		return nil, errors.Join(fmt.Errorf("cannot prepare store %q: %w", file, err), d.read.Close(), d.write.Close())
+	if err := d.open(); err != nil {
+		return nil, fmt.Errorf("cannot open store %q: %w", file, err)
 	}
 	return d, nil
 }
 
-// Close releases the file.
+func (d *db) open() error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	pool, err := sql.Open("sqlite", d.dsn+"&_txlock=immediate&_pragma=cache_size(-16384)")
+	if err != nil {
+		return err
+	}
+	conn, err := pool.Conn(ctx)
+	if err == nil {
+		err = migrate(ctx, conn)
+	}
+	if err != nil {
+		return errors.Join(err, pool.Close())
+	}
+	d.writer = newWriter(pool, conn)
+	if d.pool, err = sql.Open("sqlite", d.dsn+"&_pragma=query_only(1)"); err != nil {
+		return errors.Join(err, d.writer.close())
+	}
+	d.pool.SetMaxOpenConns(readers)
+	d.pool.SetMaxIdleConns(readers)
+	d.read = prepared{d.pool, &statements{on: d.pool}}
+	return nil
+}
+
+// Close releases the file, or the connections.
 func (d *db) Close() error {
-	return errors.Join(d.access.Close(), d.read.Close(), d.write.Close())
+	var err error
+	if p, ok := d.read.(prepared); ok {
+		err = p.statements.close()
+	}
+	if d.writer != nil {
+		err = errors.Join(err, d.writer.close())
+	}
+	return errors.Join(err, d.pool.Close())
 }
 
 // Snapshot implements Store. It reads beside the writers, on a connection of its own: those for reading are held to that.
@@ -119,41 +148,36 @@ func (d *db) Sweep(ctx context.Context, s Sweep) (int, error) {
 		{"spent", "expires < ?", s.Now},
 		{"clients", "used = 0 AND created < ?", s.UnusedBefore},
 	} {
-		res, err := d.write.ExecContext(ctx, `DELETE FROM `+q.table+` WHERE `+d.rowid+` IN (SELECT `+d.rowid+` FROM `+q.table+` WHERE `+q.where+` LIMIT ?)`, ms(q.before), s.Limit)
-		n, err := affected(res, err)
+		n, err := d.touched(ctx, `DELETE FROM `+q.table+` WHERE `+d.rowid+` IN (SELECT `+d.rowid+` FROM `+q.table+` WHERE `+q.where+` LIMIT ?)`, ms(q.before), s.Limit)
 		if err != nil {
 			return total, fmt.Errorf("cannot sweep %s: %w", q.table, err)
 		}
 		total += n
 	}
-	_, err := d.write.ExecContext(ctx, `UPDATE refresh_tokens SET salt = NULL WHERE salt IS NOT NULL AND used < ?`, ms(s.SaltBefore))
-	if err != nil {
+	if _, err := d.touched(ctx, `UPDATE refresh_tokens SET salt = NULL WHERE salt IS NOT NULL AND used < ?`, ms(s.SaltBefore)); err != nil {
 		return total, fmt.Errorf("cannot sweep salts: %w", err)
 	}
 	return total, nil
 }
 
-// migrate applies schema/NNN.sql for every number above the file's user_version.
-func (d *db) migrate(ctx context.Context) error {
+// migrate applies schema/NNN.sql for every number above the file's user_version, all or none.
+func migrate(ctx context.Context, conn *sql.Conn) error {
 	var have int
-	if err := d.write.QueryRowContext(ctx, "PRAGMA user_version").Scan(&have); err != nil {
+	if err := conn.QueryRowContext(ctx, "PRAGMA user_version").Scan(&have); err != nil {
 		return err
 	}
 	steps, err := migrations(have)
-	if err != nil {
+	if err != nil || len(steps) == 0 {
 		return err
 	}
-	for i, text := range steps {
-		n := have + i + 1
-		err := d.transaction(ctx, func(tx *sql.Tx) error {
-			_, err := tx.ExecContext(ctx, text+fmt.Sprintf("\nPRAGMA user_version = %d;", n))
-			return err
-		})
-		if err != nil {
-			return fmt.Errorf("cannot apply version %d: %w", n, err)
+	return within(ctx, conn, func(tx *sql.Tx) error {
+		for n, text := range steps {
+			if _, err := tx.ExecContext(ctx, text+fmt.Sprintf("\nPRAGMA user_version = %d;", have+n+1)); err != nil {
+				return fmt.Errorf("cannot apply version %d: %w", have+n+1, err)
+			}
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // migrations are the files of schema/ that a store of version have lacks, in their order.
@@ -175,17 +199,24 @@ func migrations(have int) (texts []string, err error) {
 	return texts, nil
 }
 
-// transaction runs f in one write transaction: all of it or nothing. Where others write too, f may run more than once.
-func (d *db) transaction(ctx context.Context, f func(tx *sql.Tx) error) error {
+// change runs f in one transaction that may write: all of it or nothing. It may run more than once.
+func (d *db) change(ctx context.Context, f func(tx transaction) error) error {
+	if d.writer != nil {
+		return d.writer.do(ctx, f)
+	}
 	for n := 1; ; n++ {
-		if err := d.attempt(ctx, f); err == nil || n == maxTries || !again(err) {
+		if err := within(ctx, d.pool, func(tx *sql.Tx) error { return f(tx) }); err == nil || n == maxTries || !again(err) {
 			return err
 		}
 	}
 }
 
-func (d *db) attempt(ctx context.Context, f func(tx *sql.Tx) error) error {
-	tx, err := d.write.BeginTx(ctx, nil)
+type beginner interface {
+	BeginTx(ctx context.Context, opts *sql.TxOptions) (*sql.Tx, error)
+}
+
+func within(ctx context.Context, b beginner, f func(tx *sql.Tx) error) error {
+	tx, err := b.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
@@ -195,17 +226,30 @@ func (d *db) attempt(ctx context.Context, f func(tx *sql.Tx) error) error {
 	return tx.Commit()
 }
 
+// single runs an f that is one statement, and so is a transaction by itself.
+func (d *db) single(ctx context.Context, f func(tx transaction) error) error {
+	if d.writer == nil {
+		return f(d.pool)
+	}
+	return d.change(ctx, f)
+}
+
 // exec runs one statement and wants it to touch a row; if none is touched it answers none.
 func (d *db) exec(ctx context.Context, none error, query string, args ...any) error {
-	return execOn(ctx, d.write, none, query, args...)
+	return d.single(ctx, func(tx transaction) error { return execOn(ctx, tx, none, query, args...) })
 }
 
-type execer interface {
-	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+// touched runs one statement and says how many rows it touched.
+func (d *db) touched(ctx context.Context, query string, args ...any) (n int, err error) {
+	err = d.single(ctx, func(tx transaction) error {
+		n, err = affected(tx.ExecContext(ctx, query, args...))
+		return err
+	})
+	return n, err
 }
 
-func execOn(ctx context.Context, e execer, none error, query string, args ...any) error {
-	n, err := affected(e.ExecContext(ctx, query, args...))
+func execOn(ctx context.Context, tx transaction, none error, query string, args ...any) error {
+	n, err := affected(tx.ExecContext(ctx, query, args...))
 	if err != nil {
 		return plain(err)
 	}

@@ -2,7 +2,6 @@ package idp
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -52,7 +51,7 @@ func (d dbClients) Create(ctx context.Context, c Client, limit int) error {
 	if err != nil {
 		return err
 	}
-	return d.transaction(ctx, func(tx *sql.Tx) error {
+	return d.change(ctx, func(tx transaction) error {
 		var n int
 		if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM clients`).Scan(&n); err != nil {
 			return err

@@ -2,7 +2,6 @@ package idp
 
 import (
 	"context"
-	"database/sql"
 	"time"
 )
 
@@ -10,7 +9,7 @@ type dbDevices struct{ *db }
 
 func (d dbDevices) Put(ctx context.Context, v Device, limit int) error {
 	f := v.Family
-	return d.transaction(ctx, func(tx *sql.Tx) error {
+	return d.change(ctx, func(tx transaction) error {
 		var n int
 		if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM devices`).Scan(&n); err != nil {
 			return err
@@ -56,7 +55,7 @@ func (d dbDevices) Decide(ctx context.Context, hash Digest, s DeviceState, userI
 }
 
 func (d dbDevices) Redeem(ctx context.Context, hash Digest, a Access, r Refresh) error {
-	return d.transaction(ctx, func(tx *sql.Tx) error {
+	return d.change(ctx, func(tx transaction) error {
 		v, err := deviceOn(ctx, tx, `hash = ?`, hash[:])
 		if err != nil {
 			return err

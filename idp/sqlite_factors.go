@@ -2,14 +2,13 @@ package idp
 
 import (
 	"context"
-	"database/sql"
 	"time"
 )
 
 type dbFactors struct{ *db }
 
 func (d dbFactors) Put(ctx context.Context, f Factor, limit int) error {
-	return d.transaction(ctx, func(tx *sql.Tx) error {
+	return d.change(ctx, func(tx transaction) error {
 		var n int
 		if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM factors WHERE user_id = ?`, f.UserID).Scan(&n); err != nil {
 			return err
@@ -56,7 +55,7 @@ func (d dbFactors) ByHandle(ctx context.Context, handle string) (Factor, error) 
 }
 
 func (d dbFactors) Use(ctx context.Context, id string, step int64, data []byte, now time.Time) error {
-	return d.transaction(ctx, func(tx *sql.Tx) error {
+	return d.change(ctx, func(tx transaction) error {
 		var n int
 		if err := tx.QueryRowContext(ctx, `SELECT 1 FROM factors WHERE id = ?`, id).Scan(&n); err != nil {
 			return plain(err)

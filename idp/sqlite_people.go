@@ -2,7 +2,6 @@ package idp
 
 import (
 	"context"
-	"database/sql"
 	"strings"
 	"time"
 )
@@ -85,7 +84,7 @@ func (d dbUsers) List(ctx context.Context) ([]User, error) {
 }
 
 func (d dbUsers) SetPassword(ctx context.Context, id, encoded string) error {
-	return d.transaction(ctx, func(tx *sql.Tx) error {
+	return d.change(ctx, func(tx transaction) error {
 		if err := execOn(ctx, tx, ErrNotFound, `UPDATE users SET password = ? WHERE id = ?`, encoded, id); err != nil {
 			return err
 		}
@@ -97,7 +96,7 @@ func (d dbUsers) SetPassword(ctx context.Context, id, encoded string) error {
 }
 
 func (d dbUsers) SignOut(ctx context.Context, id string) error {
-	return d.transaction(ctx, func(tx *sql.Tx) error {
+	return d.change(ctx, func(tx transaction) error {
 		var n int
 		if err := tx.QueryRowContext(ctx, `SELECT 1 FROM users WHERE id = ?`, id).Scan(&n); err != nil {
 			return plain(err)
@@ -177,7 +176,7 @@ func (d dbSessions) Link(ctx context.Context, hash Digest, now time.Time) (Link,
 }
 
 func (d dbSessions) TakeLink(ctx context.Context, hash Digest, now time.Time) (l Link, err error) {
-	err = d.transaction(ctx, func(tx *sql.Tx) error {
+	err = d.change(ctx, func(tx transaction) error {
 		if l, err = linkOn(ctx, tx, hash, now); err != nil {
 			return err
 		}
@@ -187,10 +186,6 @@ func (d dbSessions) TakeLink(ctx context.Context, hash Digest, now time.Time) (l
 		return Link{}, err
 	}
 	return l, nil
-}
-
-type queryer interface {
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
 func linkOn(ctx context.Context, q queryer, hash Digest, now time.Time) (Link, error) {

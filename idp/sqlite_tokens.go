@@ -2,7 +2,6 @@ package idp
 
 import (
 	"context"
-	"database/sql"
 	"slices"
 	"time"
 )
@@ -41,7 +40,7 @@ func (d dbTokens) BurnCode(ctx context.Context, hash Digest, now time.Time) erro
 }
 
 func (d dbTokens) Redeem(ctx context.Context, hash Digest, now time.Time, a Access, r Refresh) error {
-	return d.transaction(ctx, func(tx *sql.Tx) error {
+	return d.change(ctx, func(tx transaction) error {
 		c, err := codeOn(ctx, tx, hash)
 		if err != nil {
 			return err
@@ -76,7 +75,7 @@ func (d dbTokens) Refresh(ctx context.Context, hash Digest) (Refresh, Family, er
 }
 
 func (d dbTokens) Rotate(ctx context.Context, old Digest, now time.Time, salt []byte, next Refresh, a Access) error {
-	return d.transaction(ctx, func(tx *sql.Tx) error {
+	return d.change(ctx, func(tx transaction) error {
 		var used int64
 		if err := tx.QueryRowContext(ctx, `SELECT used FROM refresh_tokens WHERE hash = ?`, old[:]).Scan(&used); err != nil {
 			return plain(err)
@@ -100,7 +99,7 @@ func (d dbTokens) Spend(ctx context.Context, hash Digest, expires time.Time) err
 }
 
 func (d dbTokens) PutFamily(ctx context.Context, f Family, a Access) error {
-	return d.transaction(ctx, func(tx *sql.Tx) error {
+	return d.change(ctx, func(tx transaction) error {
 		f.Expires = a.Expires
 		if err := putFamily(ctx, tx, f); err != nil {
 			return err
@@ -110,7 +109,7 @@ func (d dbTokens) PutFamily(ctx context.Context, f Family, a Access) error {
 }
 
 func (d dbTokens) PutAccess(ctx context.Context, a Access) error {
-	return putAccess(ctx, d.write, a)
+	return d.single(ctx, func(tx transaction) error { return putAccess(ctx, tx, a) })
 }
 
 func (d dbTokens) Access(ctx context.Context, hash Digest) (Holder, error) {
@@ -118,7 +117,7 @@ func (d dbTokens) Access(ctx context.Context, hash Digest) (Holder, error) {
 	var scopes string
 	var created, expires int64
 	scan, user := familyScan{f: &h.Family}, userScan{u: &h.User}
-	err := d.access.QueryRowContext(ctx, hash[:]).
+	err := d.read.QueryRowContext(ctx, selectAccess, hash[:]).
 		Scan(slices.Concat([]any{&scopes, &created, &expires, &h.ClientName}, user.targets(), scan.targets())...)
 	if err != nil {
 		return Holder{}, plain(err)
@@ -206,16 +205,16 @@ func (s *familyScan) done() {
 	s.f.Scopes, s.f.AuthTime, s.f.Created, s.f.Expires = words(s.scopes), at(s.authTime), at(s.created), at(s.expires)
 }
 
-func putFamily(ctx context.Context, e execer, f Family) error {
-	return execOn(ctx, e, nil, `INSERT INTO families (id, user_id, parent, client_id, server, resource, scopes, label, tools, auth_time, created, expires) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+func putFamily(ctx context.Context, tx transaction, f Family) error {
+	return execOn(ctx, tx, nil, `INSERT INTO families (id, user_id, parent, client_id, server, resource, scopes, label, tools, auth_time, created, expires) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		f.ID, f.UserID, nullable(f.Parent), nullable(f.ClientID), f.Server, f.Resource, sentence(f.Scopes), f.Label, sentence(f.Tools), ms(f.AuthTime), ms(f.Created), ms(f.Expires))
 }
 
-func putAccess(ctx context.Context, e execer, a Access) error {
-	return execOn(ctx, e, nil, `INSERT INTO access_tokens (hash, family, scopes, created, expires) VALUES (?, ?, ?, ?, ?)`,
+func putAccess(ctx context.Context, tx transaction, a Access) error {
+	return execOn(ctx, tx, nil, `INSERT INTO access_tokens (hash, family, scopes, created, expires) VALUES (?, ?, ?, ?, ?)`,
 		a.Hash[:], a.Family, sentence(a.Scopes), ms(a.Created), ms(a.Expires))
 }
 
-func putRefresh(ctx context.Context, e execer, r Refresh) error {
-	return execOn(ctx, e, nil, `INSERT INTO refresh_tokens (hash, family, expires, used) VALUES (?, ?, ?, 0)`, r.Hash[:], r.Family, ms(r.Expires))
+func putRefresh(ctx context.Context, tx transaction, r Refresh) error {
+	return execOn(ctx, tx, nil, `INSERT INTO refresh_tokens (hash, family, expires, used) VALUES (?, ?, ?, 0)`, r.Hash[:], r.Family, ms(r.Expires))
 }

@@ -29,6 +29,7 @@ func Run(t *testing.T, open func(t *testing.T) idp.Store) {
 		{"RedeemOnce", redeemOnce},
 		{"Rotate", rotate},
 		{"RotateOnce", rotateOnce},
+		{"RotateTogether", rotateTogether},
 		{"PersonalTokens", personalTokens},
 		{"Exchanged", exchanged},
 		{"Connections", connections},

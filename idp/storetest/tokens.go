@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"time"
@@ -93,6 +94,55 @@ func rotateOnce(w *world) {
 		return w.Tokens().Rotate(w.Context(), idp.DigestOf("crt"), w.now, []byte(name), w.refresh(f, "r"+name), w.access(f, "a"+name))
 	}, idp.ErrSpent)
 	same(w, won, 1)
+}
+
+// rotateTogether: among many rotations at once, those that fail and those whose callers go away take nothing from the others.
+func rotateTogether(w *world) {
+	alice, c := w.user("alice"), w.client("cli_1")
+	const many = 60
+	errs, families, start := make([]error, many), make([]string, many), make(chan struct{})
+	for n := range many {
+		families[n] = w.connected(alice, c, fmt.Sprint("n", n)).Family.ID
+	}
+	gone, leave := context.WithCancel(w.Context())
+	var all sync.WaitGroup
+	for n, owner := range families {
+		name, ctx := fmt.Sprint("n", n), w.Context()
+		old := idp.DigestOf(name + "rt")
+		switch n % 6 {
+		case 1:
+			old = idp.DigestOf("none")
+		case 3:
+			owner = "fam_none"
+		case 5:
+			ctx = gone
+		}
+		all.Go(func() { // ends with the rotation
+			<-start
+			errs[n] = w.Tokens().Rotate(ctx, old, w.now, []byte("salt"), w.refresh(owner, name+"r2"), w.access(owner, name+"a2"))
+		})
+	}
+	close(start)
+	leave()
+	all.Wait()
+	for n, err := range errs {
+		_, _, missing := w.Tokens().Refresh(w.Context(), idp.DigestOf(fmt.Sprint("n", n, "r2")))
+		was, _, there := w.Tokens().Refresh(w.Context(), idp.DigestOf(fmt.Sprint("n", n, "rt")))
+		w.no(there)
+		switch n % 6 {
+		case 1, 3:
+			w.want(err, idp.ErrNotFound)
+		case 5: // made or not, but all of it, and what was answered is true
+			if err == nil && missing != nil {
+				w.Fatalf("rotation %d: %v, %v", n, err, missing)
+			}
+		default:
+			w.no(err)
+		}
+		if made := missing == nil; made == was.Used.IsZero() || err == nil && !made || made && n%6 != 5 && err != nil {
+			w.Errorf("rotation %d: made %v, used %v, %v", n, made, was.Used, err)
+		}
+	}
 }
 
 func personalTokens(w *world) {
