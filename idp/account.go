@@ -18,6 +18,7 @@ type accountPage struct {
 	Servers     []Server
 	Connections []Connection
 	Factors     []Factor
+	Recovery    int // codes that are left
 	Sessions    []sessionRow
 	Passkey     *passkeyForm // to make one; nil where there are none
 	Password    bool         // they have one
@@ -48,7 +49,7 @@ func done(word string) string {
 	return map[string]string{
 		"password": "Your password is changed. Other browsers were signed out.",
 		"passkey":  "Your passkey is ready.",
-		"app":      "Your app for codes is ready. It is asked for at every sign-in with your password.",
+		"app":      "Your app for codes is ready. It is asked for at every sign-in with your password. Make recovery codes too, for when you have lost it.",
 		"removed":  "It is removed.",
 		"session":  "That browser is signed out.",
 	}[word]
@@ -88,9 +89,11 @@ func (i *Issuer) showAccount(w http.ResponseWriter, r *http.Request, session *Se
 	if p := i.providers[u.Provider]; p != nil {
 		page.Provider = p.Label
 	} else {
-		if page.Factors, err = i.store.Factors().Of(ctx, u.ID); err != nil {
+		var recovery *Factor
+		if page.Factors, recovery, err = i.factors(ctx, u.ID); err != nil {
 			return err
 		}
+		page.Recovery = recovery.left()
 		if page.Fresh {
 			if page.Passkey, err = i.offerPasskey(w, r, u, page.Factors); err != nil {
 				return err
@@ -101,26 +104,32 @@ func (i *Issuer) showAccount(w http.ResponseWriter, r *http.Request, session *Se
 	return i.pages.account.show(w, status, page)
 }
 
-// mine is the way into every form of the page: it is of this session, or nobody is signed in and ok is false.
-func (i *Issuer) mine(w http.ResponseWriter, r *http.Request) (session *Session, ok bool, err error) {
-	if session, err = i.session(r); err != nil {
-		return nil, false, err
+// mine is the way into every form of the page: it is of this session, or nobody is signed in.
+func (i *Issuer) mine(take func(w http.ResponseWriter, r *http.Request, session *Session) error) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		session, err := i.session(r)
+		if err != nil {
+			return err
+		}
+		if err := i.checkForm(r, session); err != nil {
+			return err
+		}
+		if session == nil {
+			http.Redirect(w, r, pathLogin, http.StatusSeeOther)
+			return nil
+		}
+		return take(w, r, session)
 	}
-	if err := i.checkForm(r, session); err != nil {
-		return nil, false, err
-	}
-	if session == nil {
-		http.Redirect(w, r, pathLogin, http.StatusSeeOther)
-	}
-	return session, session != nil, nil
 }
 
 // mineFresh is mine for what changes how somebody signs in.
-func (i *Issuer) mineFresh(w http.ResponseWriter, r *http.Request) (session *Session, ok bool, err error) {
-	if session, ok, err = i.mine(w, r); !ok {
-		return nil, false, err
-	}
-	return session, true, i.checkFresh(session)
+func (i *Issuer) mineFresh(take func(w http.ResponseWriter, r *http.Request, session *Session) error) handler {
+	return i.mine(func(w http.ResponseWriter, r *http.Request, session *Session) error {
+		if err := i.checkFresh(session); err != nil {
+			return err
+		}
+		return take(w, r, session)
+	})
 }
 
 func (i *Issuer) checkFresh(s *Session) error {
@@ -143,11 +152,7 @@ func (i *Issuer) back(w http.ResponseWriter, r *http.Request, word string) error
 }
 
 // serveDisconnect ends one connection: its tokens, and the consent, so that it must be asked for again.
-func (i *Issuer) serveDisconnect(w http.ResponseWriter, r *http.Request) error {
-	session, ok, err := i.mine(w, r)
-	if !ok {
-		return err
-	}
+func (i *Issuer) serveDisconnect(w http.ResponseWriter, r *http.Request, session *Session) error {
 	mine, err := i.store.Tokens().Connections(r.Context(), session.User.ID, i.now())
 	if err != nil {
 		return err
@@ -166,11 +171,7 @@ func (i *Issuer) serveDisconnect(w http.ResponseWriter, r *http.Request) error {
 }
 
 // serveEndOther signs one of a person's browsers out.
-func (i *Issuer) serveEndOther(w http.ResponseWriter, r *http.Request) error {
-	session, ok, err := i.mine(w, r)
-	if !ok {
-		return err
-	}
+func (i *Issuer) serveEndOther(w http.ResponseWriter, r *http.Request, session *Session) error {
 	all, err := i.store.Sessions().Of(r.Context(), session.User.ID, i.now())
 	if err != nil {
 		return err
@@ -185,11 +186,7 @@ func (i *Issuer) serveEndOther(w http.ResponseWriter, r *http.Request) error {
 }
 
 // serveEverywhere signs a person out of every browser, this one too. Programs stay connected.
-func (i *Issuer) serveEverywhere(w http.ResponseWriter, r *http.Request) error {
-	session, ok, err := i.mine(w, r)
-	if !ok {
-		return err
-	}
+func (i *Issuer) serveEverywhere(w http.ResponseWriter, r *http.Request, session *Session) error {
 	if err := i.store.Sessions().DeleteOf(r.Context(), session.User.ID); err != nil {
 		return err
 	}
@@ -202,11 +199,7 @@ func (i *Issuer) serveEverywhere(w http.ResponseWriter, r *http.Request) error {
 }
 
 // serveNewPassword changes the password, or gives one to who has none. It ends every session, and begins a new one here.
-func (i *Issuer) serveNewPassword(w http.ResponseWriter, r *http.Request) error {
-	session, ok, err := i.mineFresh(w, r)
-	if !ok || err != nil {
-		return err
-	}
+func (i *Issuer) serveNewPassword(w http.ResponseWriter, r *http.Request, session *Session) error {
 	u := session.User
 	a, err := i.store.Users().ByID(r.Context(), u.ID)
 	if err != nil {
@@ -243,11 +236,7 @@ func (i *Issuer) serveNewPassword(w http.ResponseWriter, r *http.Request) error 
 }
 
 // serveNewPasskey keeps the passkey that the browser has made.
-func (i *Issuer) serveNewPasskey(w http.ResponseWriter, r *http.Request) error {
-	session, ok, err := i.mineFresh(w, r)
-	if !ok || err != nil {
-		return err
-	}
+func (i *Issuer) serveNewPasskey(w http.ResponseWriter, r *http.Request, session *Session) error {
 	if i.passkeys == nil {
 		return i.back(w, r, "")
 	}
@@ -262,12 +251,16 @@ func (i *Issuer) serveNewPasskey(w http.ResponseWriter, r *http.Request) error {
 }
 
 // serveRemoveFactor takes a passkey or an app away.
-func (i *Issuer) serveRemoveFactor(w http.ResponseWriter, r *http.Request) error {
-	session, ok, err := i.mineFresh(w, r)
-	if !ok || err != nil {
+func (i *Issuer) serveRemoveFactor(w http.ResponseWriter, r *http.Request, session *Session) error {
+	ctx, u := r.Context(), session.User
+	err := i.store.Factors().Delete(ctx, u.ID, r.PostFormValue("factor"))
+	if err != nil && !errors.Is(err, ErrNotFound) {
 		return err
 	}
-	err = i.store.Factors().Delete(r.Context(), session.User.ID, r.PostFormValue("factor"))
+	steps, recovery, err := i.factors(ctx, u.ID)
+	if err == nil && len(steps) == 0 && recovery != nil { // which stood in for it
+		err = i.store.Factors().Delete(ctx, u.ID, recovery.ID)
+	}
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return err
 	}
@@ -306,11 +299,7 @@ func (i *Issuer) showApp(w http.ResponseWriter, r *http.Request, session *Sessio
 	return i.pages.app.show(w, status, page)
 }
 
-func (i *Issuer) serveNewApp(w http.ResponseWriter, r *http.Request) error {
-	session, ok, err := i.mineFresh(w, r)
-	if !ok || err != nil {
-		return err
-	}
+func (i *Issuer) serveNewApp(w http.ResponseWriter, r *http.Request, session *Session) error {
 	good, err := i.addTOTP(r.Context(), session.User, r.PostFormValue("setup"), r.PostFormValue("code"))
 	if err != nil {
 		return err

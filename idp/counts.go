@@ -40,6 +40,8 @@ const (
 	bySecond
 	codeWrong
 	codeLater
+	byRecovery
+	recoveryWrong
 	entries
 )
 
@@ -62,7 +64,8 @@ func (i *Issuer) Tokens() []Count {
 func (i *Issuer) SignIns() []Count {
 	all := []Count{{"password", "ok", 0}, {"password", "refused", 0}, {"password", "throttled", 0}, {"link", "ok", 0}, {"link", "refused", 0},
 		{"provider", "ok", 0}, {"provider", "refused", 0}, {"provider", "unavailable", 0},
-		{"passkey", "ok", 0}, {"passkey", "refused", 0}, {"code", "ok", 0}, {"code", "refused", 0}, {"code", "throttled", 0}}
+		{"passkey", "ok", 0}, {"passkey", "refused", 0}, {"code", "ok", 0}, {"code", "refused", 0}, {"code", "throttled", 0},
+		{"recovery", "ok", 0}, {"recovery", "refused", 0}}
 	for e := range all {
 		all[e].N = i.counts.signIns[e].Load()
 	}

@@ -190,7 +190,7 @@ func (i *Issuer) passkeySecond(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	factors, err := i.store.Factors().Of(r.Context(), u.ID)
+	factors, _, err := i.factors(r.Context(), u.ID)
 	if err != nil {
 		return err
 	}

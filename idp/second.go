@@ -42,6 +42,9 @@ type secondPage struct {
 	Codes   bool         // they have an app that shows codes
 	Passkey *passkeyForm // they have a passkey, or may make one
 	Setup   *totpSetup   // they have neither, and must
+
+	Recovery bool // they have recovery codes
+	Typed    bool // and typed one
 }
 
 func (p *secondPage) scripted() bool { return p.Passkey != nil }
@@ -49,7 +52,7 @@ func (p *secondPage) scripted() bool { return p.Passkey != nil }
 // proceed follows the first step of a sign-in: to the second, or in. Whom a provider vouches for has none here: the
 // provider sees to it.
 func (i *Issuer) proceed(w http.ResponseWriter, r *http.Request, u User, method string, page loginPage) error {
-	factors, err := i.store.Factors().Of(r.Context(), u.ID)
+	factors, _, err := i.factors(r.Context(), u.ID)
 	if err != nil {
 		return err
 	}
@@ -122,7 +125,7 @@ func (i *Issuer) serveSecond(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (i *Issuer) showSecond(w http.ResponseWriter, r *http.Request, u User, status int, problem string) error {
-	factors, err := i.store.Factors().Of(r.Context(), u.ID)
+	factors, recovery, err := i.factors(r.Context(), u.ID)
 	if err != nil {
 		return err
 	}
@@ -130,7 +133,7 @@ func (i *Issuer) showSecond(w http.ResponseWriter, r *http.Request, u User, stat
 	if err != nil {
 		return err
 	}
-	page := &secondPage{Half: r.FormValue("half"), User: u.Name, Problem: problem}
+	page := &secondPage{Half: r.FormValue("half"), User: u.Name, Problem: problem, Recovery: recovery.left() > 0 && len(factors) > 0, Typed: r.PostFormValue("recovery") != ""}
 	page.leaves = true // on to the client
 	page.CSRF = i.formToken(i.cookies.ensureBrowser(w, r), session)
 	keys := 0
@@ -172,23 +175,33 @@ func (i *Issuer) serveSecondStep(w http.ResponseWriter, r *http.Request) error {
 		i.counts.signIns[codeLater].Add(1)
 		return i.showSecond(w, r, u, http.StatusTooManyRequests, "There were too many tries. Wait "+inWords(i.seconds.wait(u.ID, i.now()))+".")
 	}
-	ok, err := i.checkCode(r.Context(), r, u)
+	ok, good, bad, by := false, bySecond, codeWrong, "code"
+	if typed := r.PostFormValue("recovery"); typed != "" {
+		good, bad, by = byRecovery, recoveryWrong, "recovery code"
+		ok, err = i.useRecovery(r.Context(), u, typed)
+	} else {
+		ok, err = i.checkCode(r.Context(), r, u)
+	}
 	if err != nil {
 		return err
 	}
 	if !ok {
-		i.counts.signIns[codeWrong].Add(1)
+		i.counts.signIns[bad].Add(1)
 		i.log.Info("second step refused", zap.String("user", u.Name), zap.String("address", addressOf(r.RemoteAddr)))
-		return i.showSecond(w, r, u, http.StatusForbidden, "This code is not right. Type the one that the app shows now; each works once.")
+		problem := "This code is not right. Type the one that the app shows now; each works once."
+		if bad == recoveryWrong {
+			problem = "This recovery code is not right. Each works once."
+		}
+		return i.showSecond(w, r, u, http.StatusForbidden, problem)
 	}
 	i.seconds.forget(u.ID)
-	i.counts.signIns[bySecond].Add(1)
-	return i.admit(w, r, u, h.Method+" and code", h.after())
+	i.counts.signIns[good].Add(1)
+	return i.admit(w, r, u, h.Method+" and "+by, h.after())
 }
 
 // checkCode checks a code against what somebody has; or, if they have nothing, sets up the app that showed it.
 func (i *Issuer) checkCode(ctx context.Context, r *http.Request, u User) (bool, error) {
-	factors, err := i.store.Factors().Of(ctx, u.ID)
+	factors, _, err := i.factors(ctx, u.ID)
 	if err != nil {
 		return false, err
 	}

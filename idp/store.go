@@ -323,8 +323,8 @@ type Factor struct {
 	Kind    FactorKind
 	Label   string
 	Handle  string // of a passkey: the credential's id; unique
-	Data    []byte // of a passkey: its public key and more, as JSON; of codes: the secret
-	Step    int64  // of codes: the time step of the last that was used; of a passkey: how often it was
+	Data    []byte // of a passkey: its public key and more, as JSON; of an app: the secret; of recovery codes: the digests of those left
+	Step    int64  // of an app: the time step of the last code that was used; of others: how often they were
 	Created time.Time
 	Used    time.Time
 }
@@ -336,6 +336,8 @@ type FactorKind string
 const (
 	Passkey FactorKind = "passkey" // WebAuthn
 	TOTP    FactorKind = "totp"    // codes of an app (RFC 6238)
+
+	Recovery FactorKind = "recovery" // codes on paper, for who has lost the others
 )
 
 // FactorStore keeps what people prove who they are with.
