@@ -36,7 +36,7 @@ func (d *daemon) openCerts(ctx context.Context, cfg *Config) (err error) {
 func certsOptions(cfg *Config) certs.Options {
 	listen := cfg.listen()
 	return certs.Options{
-		Config: cfg.TLS, Domain: cfg.Domain, HTTPSPort: listenerPort(listen.HTTPS), HTTPPort: listenerPort(listen.HTTP),
+		Config: cfg.TLS, Domain: cfg.Domain, DSN: cfg.State.DSN, HTTPSPort: listenerPort(listen.HTTPS), HTTPPort: listenerPort(listen.HTTP),
 		Hosts: func() []string { return hostsOf(cfg) },
 	}
 }

@@ -89,9 +89,10 @@ type ServerConfig struct {
 
 // StateConfig is the [state] table.
 type StateConfig struct {
-	// DSN is the address of a PostgreSQL database (14 or later) for users, clients, consents and hashes of tokens, as a
-	// URL or key=value words: "postgres://mcpd@db.example/mcpd?sslmode=verify-full". Several daemons may share one; what
-	// one has revoked, the others know within a second. Default: "", the file mcpd.db in the state directory.
+	// DSN is the address of a PostgreSQL database (14 or later) for users, clients, consents and hashes of tokens, and for
+	// the certificates and keys of tls.mode "acme", as a URL or key=value words:
+	// "postgres://mcpd@db.example/mcpd?sslmode=verify-full". Several daemons may share one; what one has revoked, the
+	// others know within a second, and one of them gets each certificate for all. Default: "", the file mcpd.db in the state directory.
 	// SIGHUP: no, needs a restart.
 	DSN string `koanf:"dsn"`
 }

@@ -34,6 +34,7 @@ type authority struct {
 	domain  string
 	hosts   func() []string
 	storage certmagic.Storage
+	left    func() // closes storage
 	cache   *certmagic.Cache
 	wild    *certmagic.Config // by DNS-01; nil without a provider
 	each    *certmagic.Config // by TLS-ALPN-01 and HTTP-01
@@ -46,11 +47,28 @@ type authority struct {
 	failed  map[string]string             // why there is no certificate, or no new one
 }
 
-func openACME(o Options) (*authority, error) {
+func openACME(ctx context.Context, o Options) (*authority, error) {
 	a := &authority{
 		log: o.Logger, domain: normal(o.Domain), hosts: o.Hosts, storage: &certmagic.FileStorage{Path: o.Dir},
-		wanted: map[string]context.CancelFunc{}, failed: map[string]string{},
+		wanted: map[string]context.CancelFunc{}, failed: map[string]string{}, left: func() {},
 	}
+	if o.DSN != "" {
+		s, err := openShared(ctx, o.DSN)
+		if err != nil {
+			return nil, err
+		}
+		a.storage, a.left = s, s.close
+	}
+	if err := a.open(o); err != nil {
+		a.left()
+		return nil, err
+	}
+	a.ctx, a.cancel = context.WithCancel(context.Background())
+	return a, nil
+}
+
+// open makes the cache and the configurations that use it.
+func (a *authority) open(o Options) error {
 	theirs := o.Logger // certmagic tells every step at info
 	if !o.Logger.Core().Enabled(zapcore.DebugLevel) {
 		theirs = o.Logger.WithOptions(zap.IncreaseLevel(zapcore.WarnLevel))
@@ -59,7 +77,7 @@ func openACME(o Options) (*authority, error) {
 	if o.Config.ACME.DNS.Provider != "" {
 		s, err := dns.New(o.Config.ACME.DNS)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		solver = s
 	}
@@ -80,10 +98,8 @@ func openACME(o Options) (*authority, error) {
 	}
 	if err != nil {
 		a.cache.Stop()
-		return nil, err
 	}
-	a.ctx, a.cancel = context.WithCancel(context.Background())
-	return a, nil
+	return err
 }
 
 // issuers are the certificate authorities in the order in which they are tried.
@@ -316,4 +332,5 @@ func (a *authority) close() {
 	a.cancel()
 	a.running.Wait()
 	a.cache.Stop()
+	a.left()
 }

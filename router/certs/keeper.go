@@ -20,6 +20,7 @@ import (
 type Options struct {
 	Config Config
 	Dir    string // where keys and certificates are kept; made where it is not there
+	DSN    string // a PostgreSQL database that keeps them instead in mode "acme", for several daemons; "": there is none
 	Domain string // the apex: certificates cover it and the names one label below
 	// The ports of our listeners, 0 where there is none: a certificate authority that
 	// asks on 443 and 80 has to come out there.
@@ -77,7 +78,7 @@ func Open(ctx context.Context, o Options) (*Keeper, error) {
 	case ModeFiles:
 		s, err = openFiles(o)
 	case ModeACME:
-		s, err = openACME(o)
+		s, err = openACME(ctx, o)
 	case ModeInternal:
 		s, err = openInternal(ctx, o)
 	}

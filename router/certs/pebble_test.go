@@ -31,8 +31,15 @@ import (
 	"github.com/mcpd/mcpd/router/certs/dns/dnstest"
 )
 
-// The test binary is also a process that holds a lock until it is killed.
+// The test binary is also a daemon's keeper, and a process that holds a lock until it is killed.
 func TestMain(m *testing.M) {
+	if text := os.Getenv(nodeVariable); text != "" {
+		if err := runNode(text); err != nil {
+			_, _ = os.Stderr.WriteString(err.Error() + "\n")
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if dir := os.Getenv("CERTS_TEST_HOLD"); dir != "" {
 		if err := (&certmagic.FileStorage{Path: dir}).Lock(context.Background(), "issue_cert_mcp.test"); err != nil {
 			os.Exit(1)
