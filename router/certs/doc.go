@@ -5,7 +5,7 @@
 //	                       │                 │
 //	                       │                 ├── acme     (acme.go)      a public authority by certmagic: domain and wildcard
 //	                       │                 │                           by DNS-01 (dns), else each host by TLS-ALPN-01, HTTP-01;
-//	                       │                 │                           kept on disk, or in a database (shared.go) by several daemons
+//	                       │                 │                           kept on disk, or in a database (postgres.go) by several daemons
 //	                       │ no              ├── files    (files.go)     pairs on disk, read again when they change
 //	                       ▼                 └── internal (internal.go)  our own root, leaves of days, for development
 //	           alert unrecognized_name
