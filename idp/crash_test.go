@@ -27,10 +27,18 @@ import (
 // listener that it inherits as file 3.
 const crashingIssuer = "MCPD_TEST_ISSUER"
 
+// openAt opens the store in a file, or in a database.
+func openAt(place string) (idp.Store, error) {
+	if strings.HasPrefix(place, "host=") {
+		return idp.OpenPostgres(place)
+	}
+	return idp.OpenStore(place)
+}
+
 // serveAndCrash is that issuer: it ends when it is killed.
 func serveAndCrash(config string) error {
-	file, at, _ := strings.Cut(config, "|")
-	store, err := idp.OpenStore(file)
+	place, at, _ := strings.Cut(config, "|")
+	store, err := openAt(place)
 	if err != nil {
 		return err
 	}
@@ -55,7 +63,7 @@ func serveAndCrash(config string) error {
 type crash struct {
 	*house
 	listener *os.File
-	file     string
+	place    string // of the store
 	random   *rand.Rand
 	answered chan struct{} // the issuer has answered something
 
@@ -65,7 +73,7 @@ type crash struct {
 func (c *crash) start() *exec.Cmd {
 	c.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), crashingIssuer+"="+c.file+"|"+c.url)
+	cmd.Env = append(os.Environ(), crashingIssuer+"="+c.place+"|"+c.url)
 	cmd.ExtraFiles, cmd.Stderr = []*os.File{c.listener}, os.Stderr
 	if err := cmd.Start(); err != nil {
 		c.Fatal(err)
@@ -75,8 +83,10 @@ func (c *crash) start() *exec.Cmd {
 
 // TestCrash: whenever the issuer is killed, no code and no refresh token is good twice, and nothing is lost that was answered.
 // MCPD_TEST_FLOWS is how many flows, MCPD_TEST_SEED what the times come from.
-func TestCrash(t *testing.T) {
-	flows, seed := int64(30), uint64(1)
+func TestCrash(t *testing.T) { crashing(t, filepath.Join(t.TempDir(), "mcpd.db"), 30) }
+
+func crashing(t *testing.T, place string, flows int64) {
+	seed := uint64(1)
 	if n, err := strconv.ParseInt(os.Getenv("MCPD_TEST_FLOWS"), 10, 64); err == nil {
 		flows = n
 	}
@@ -88,7 +98,7 @@ func TestCrash(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	c := &crash{house: &house{TB: t, url: "http://" + l.Addr().String()}, file: filepath.Join(t.TempDir(), "mcpd.db"), answered: make(chan struct{}, 1), random: rand.New(rand.NewPCG(seed, seed))}
+	c := &crash{house: &house{TB: t, url: "http://" + l.Addr().String()}, place: place, answered: make(chan struct{}, 1), random: rand.New(rand.NewPCG(seed, seed))}
 	if c.listener, err = l.(*net.TCPListener).File(); err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +161,7 @@ func TestCrash(t *testing.T) {
 
 // prepare makes a person whose browser is signed in and who has agreed, and a client.
 func (c *crash) prepare() (*http.Client, *app) {
-	store, err := idp.OpenStore(c.file)
+	store, err := openAt(c.place)
 	if err != nil {
 		c.Fatal(err)
 	}

@@ -149,6 +149,7 @@ func TestPostgres(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	t.Run("Crash", func(t *testing.T) { crashing(t, c.create(t), 10) })
 	t.Run("Flow", func(t *testing.T) { // two daemons over one database
 		dsn := c.create(t)
 		h := newHouse(t, func(o *idp.Options) {
