@@ -28,20 +28,18 @@ pinned = [
 `
 
 // TestAgents: coding agents sign in through the real pages in Chromium, known by a document of theirs (CIMD) or registered
-// (RFC 7591), and call a tool. Only the language model behind them is a stand-in: it wants that tool called.
+// (RFC 7591), and call a tool, at hosts of a domain with certificates of a private authority. Only the language model behind
+// them is a stand-in: it wants that tool called.
 func TestAgents(t *testing.T) {
 	t.Parallel()
 	need(t, "node", "chromium", "npm:playwright-core", "npm:@anthropic-ai/claude-code-linux-x64", "npm:codex-linux-x64", "npm:opencode-linux-x64")
 	model := httptest.NewServer(http.HandlerFunc(standInModel))
 	t.Cleanup(model.Close)
-	known := startDaemon(t, demoConfig+documentsOfAgents)
-	registered := startDaemon(t, demoConfig+"\n[auth.documents]\nallow = []\n")
-	for _, d := range []*instance{known, registered} {
-		d.addUser()
-	}
+	known := startSecure(t, secureDemo+documentsOfAgents)
+	registered := startSecure(t, secureDemo+"\n[auth.documents]\nallow = []\n")
 	for _, at := range []struct {
 		name string
-		d    *instance
+		s    *secureDoor
 		run  func(t *testing.T, a *agent)
 	}{
 		{"claude-code-document", known, claudeCode},
@@ -51,8 +49,9 @@ func TestAgents(t *testing.T) {
 		{"opencode-registered", registered, openCode},
 	} {
 		t.Run(at.name, func(t *testing.T) {
-			a := &agent{t: t, url: at.d.url("demo"), model: model.URL, dir: filepath.Join(at.d.dir, at.name)}
-			a.environ, a.log = browserEnv(t, at.d, at.name)
+			a := &agent{t: t, url: at.s.server("demo").URL, model: model.URL, dir: filepath.Join(at.s.dir, at.name)}
+			a.environ, a.log = browserEnv(t, at.s.instance, at.name)
+			a.environ = append(a.environ, at.s.environ(t)...)
 			at.run(t, a)
 		})
 	}

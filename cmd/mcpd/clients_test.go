@@ -104,44 +104,59 @@ func sdkEcho(t *testing.T, target, token, version, tool string, arguments any, w
 	}
 }
 
-// TestSDKSignIn: the SDK's own OAuth client goes the whole way from a 401 to a tool call: metadata, registration,
-// authorization with PKCE, the sign-in and consent pages (submitted as a browser without scripts does), code, token.
+// TestSDKSignIn: the SDK's own OAuth client goes the whole way from a 401 to a tool call: metadata, registration (or a document of
+// its own), authorization with PKCE, the sign-in and consent pages (submitted as a browser without scripts does), code, token. It
+// does so on one origin of this computer, and at hosts of a domain with certificates of a private authority.
 func TestSDKSignIn(t *testing.T) {
 	t.Parallel()
-	d := startDaemon(t, demoConfig)
-	d.addUser()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
 	const callback = "http://localhost:3142/callback" // never opened: the redirect is read, not followed
-	person := &person{t: t, name: d.user, password: testPassword}
-	h, err := auth.NewAuthorizationCodeHandler(&auth.AuthorizationCodeHandlerConfig{
-		RedirectURL: callback,
-		DynamicClientRegistrationConfig: &auth.DynamicClientRegistrationConfig{Metadata: &oauthex.ClientRegistrationMetadata{
-			ClientName: "sdk test", RedirectURIs: []string{callback}, GrantTypes: []string{"authorization_code", "refresh_token"},
-		}},
-		AuthorizationCodeFetcher: func(ctx context.Context, args *auth.AuthorizationArgs) (*auth.AuthorizationResult, error) {
-			back, err := person.authorize(ctx, args.URL, callback)
-			if err != nil {
-				return nil, err
+	registered := auth.AuthorizationCodeHandlerConfig{DynamicClientRegistrationConfig: &auth.DynamicClientRegistrationConfig{Metadata: &oauthex.ClientRegistrationMetadata{
+		ClientName: "sdk test", RedirectURIs: []string{callback}, GrantTypes: []string{"authorization_code", "refresh_token"},
+	}}}
+	documented := auth.AuthorizationCodeHandlerConfig{ClientIDMetadataDocumentConfig: &auth.ClientIDMetadataDocumentConfig{URL: "https://claude.ai/oauth/claude-code-client-metadata"}}
+	plain := startDaemon(t, demoConfig)
+	plain.addUser()
+	secure := startSecure(t, secureDemo+documentsOfAgents)
+	transport := secure.client(t).Transport
+	for _, at := range []struct {
+		name, target string
+		transport    http.RoundTripper
+		config       auth.AuthorizationCodeHandlerConfig
+	}{
+		{"registered", plain.url("demo"), http.DefaultTransport, registered},
+		{"registered-over-tls", secure.server("demo").URL, transport, registered},
+		{"document-over-tls", secure.server("demo").URL, transport, documented},
+	} {
+		t.Run(at.name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			person := &person{t: t, name: plain.user, password: testPassword, transport: at.transport}
+			at.config.RedirectURL, at.config.Client = callback, &http.Client{Transport: at.transport}
+			at.config.AuthorizationCodeFetcher = func(ctx context.Context, args *auth.AuthorizationArgs) (*auth.AuthorizationResult, error) {
+				back, err := person.authorize(ctx, args.URL, callback)
+				if err != nil {
+					return nil, err
+				}
+				q := back.Query()
+				return &auth.AuthorizationResult{Code: q.Get("code"), State: q.Get("state"), Iss: q.Get("iss")}, nil
 			}
-			q := back.Query()
-			return &auth.AuthorizationResult{Code: q.Get("code"), State: q.Get("state"), Iss: q.Get("iss")}, nil
-		},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	client := mcp.NewClient(&mcp.Implementation{Name: "sdk", Version: "1"}, nil)
-	s, err := client.Connect(ctx, &mcp.StreamableClientTransport{Endpoint: d.url("demo"), OAuthHandler: h, DisableStandaloneSSE: true}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	if got, err := sdkCall(ctx, s, "echo", map[string]any{"text": "signed in"}); err != nil || got != "signed in" {
-		t.Errorf("echo: %q, %v", got, err)
-	}
-	if person.pages < 2 {
-		t.Errorf("the person saw %d pages, want the sign-in and the consent page", person.pages)
+			h, err := auth.NewAuthorizationCodeHandler(&at.config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			client := mcp.NewClient(&mcp.Implementation{Name: "sdk", Version: "1"}, nil)
+			s, err := client.Connect(ctx, &mcp.StreamableClientTransport{Endpoint: at.target, HTTPClient: at.config.Client, OAuthHandler: h, DisableStandaloneSSE: true}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			if got, err := sdkCall(ctx, s, "echo", map[string]any{"text": "signed in"}); err != nil || got != "signed in" {
+				t.Errorf("echo: %q, %v", got, err)
+			}
+			if person.pages < 2 {
+				t.Errorf("the person saw %d pages, want the sign-in and the consent page", person.pages)
+			}
+		})
 	}
 }
 
@@ -149,6 +164,7 @@ func TestSDKSignIn(t *testing.T) {
 type person struct {
 	t              testing.TB
 	name, password string
+	transport      http.RoundTripper
 	pages          int
 }
 
@@ -177,7 +193,7 @@ func (p *person) authorize(ctx context.Context, open, callback string) (*url.URL
 		return nil, err
 	}
 	var back *url.URL
-	browser := &http.Client{Jar: jar, CheckRedirect: func(r *http.Request, _ []*http.Request) error {
+	browser := &http.Client{Jar: jar, Transport: p.transport, CheckRedirect: func(r *http.Request, _ []*http.Request) error {
 		if strings.HasPrefix(r.URL.String(), callback) {
 			back = r.URL
 			return errCallback
@@ -308,50 +324,40 @@ func trail(t *testing.T, file string) string {
 	return readLog(file)
 }
 
-// TestInspector: the MCP Inspector's command line signs in through the real pages in Chromium and calls a tool, in both eras.
+// TestInspector: the MCP Inspector's command line signs in through the real pages in Chromium and calls a tool, as it does when
+// nobody tells it a protocol. The other one is in TestClientsOverTLS.
 func TestInspector(t *testing.T) {
 	t.Parallel()
 	need(t, "node", "chromium", "npm:@modelcontextprotocol/inspector", "npm:playwright-core")
 	d := everything(t)
-	for _, era := range []string{"legacy", "modern"} {
-		t.Run(era, func(t *testing.T) {
-			environ, log := browserEnv(t, d, "inspector-"+era)
-			ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
-			defer cancel()
-			cmd := exec.CommandContext(ctx, nodeBinary(), npmFile("@modelcontextprotocol/inspector", "clients/launcher/build/index.js"),
-				"--cli", d.url("everything"), "--transport", "http", "--protocol-era", era,
-				"--method", "tools/call", "--tool-name", "echo", "--tool-arg", "message=hi "+era, "--format", "json")
-			cmd.Env, cmd.Dir, cmd.WaitDelay = environ, d.dir, 5*time.Second
-			out, err := cmd.CombinedOutput()
-			if err != nil || !bytes.Contains(out, []byte("Echo: hi "+era)) {
-				t.Fatalf("inspector: %v\n%s\nbrowser:\n%s", err, out, readLog(log))
-			}
-			if l := trail(t, log); strings.Contains(l, "console:") {
-				t.Errorf("the browser says:\n%s", l)
-			}
-		})
+	environ, log := browserEnv(t, d, "inspector")
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, nodeBinary(), npmFile("@modelcontextprotocol/inspector", "clients/launcher/build/index.js"),
+		"--cli", d.url("everything"), "--transport", "http", "--method", "tools/call", "--tool-name", "echo", "--tool-arg", "message=hi", "--format", "json")
+	cmd.Env, cmd.Dir, cmd.WaitDelay = environ, d.dir, 5*time.Second
+	out, err := cmd.CombinedOutput()
+	if err != nil || !bytes.Contains(out, []byte("Echo: hi")) {
+		t.Fatalf("inspector: %v\n%s\nbrowser:\n%s", err, out, readLog(log))
+	}
+	if l := trail(t, log); strings.Contains(l, "console:") {
+		t.Errorf("the browser says:\n%s", l)
 	}
 }
 
-// TestRemote: mcp-remote, a stdio server to its own client, signs in through the real pages and relays a tool call.
-// Given the URL of HTTP+SSE it signs in for that, tries the newer transport first, and falls back.
+// TestRemote: mcp-remote, a stdio server to its own client, signs in through the real pages and relays a tool call. Given the URL
+// of HTTP+SSE it signs in for that, tries the newer transport first, and falls back. The newer one is in TestClientsOverTLS.
 func TestRemote(t *testing.T) {
 	t.Parallel()
 	need(t, "node", "chromium", "npm:mcp-remote", "npm:playwright-core")
 	d := everything(t)
-	target := d.url("everything")
-	t.Run("http", func(t *testing.T) {
-		environ, log := browserEnv(t, d, "remote")
-		remote(t, d, environ, log, target)
-	})
-	t.Run("sse", func(t *testing.T) {
-		environ, log := browserEnv(t, d, "remote-sse")
-		remote(t, d, environ, log, sseURL(target))
-		remote(t, d, environ, log, sseURL(target), "--transport", "sse-only") // with the token of before
-	})
+	environ, log := browserEnv(t, d, "remote-sse")
+	target := sseURL(d.url("everything"))
+	remote(t, d, environ, log, "message", "Echo: hi", target)
+	remote(t, d, environ, log, "message", "Echo: hi", target, "--transport", "sse-only") // with the token of before
 }
 
-func remote(t *testing.T, d *instance, environ []string, log string, args ...string) {
+func remote(t *testing.T, d *instance, environ []string, log, argument, want string, args ...string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	defer cancel()
@@ -365,7 +371,7 @@ func remote(t *testing.T, d *instance, environ []string, log string, args ...str
 		t.Fatalf("connect: %v\n%s\nbrowser:\n%s", err, stderr, readLog(log))
 	}
 	defer s.Close()
-	if got, err := sdkCall(ctx, s, "echo", map[string]any{"message": "hi"}); err != nil || got != "Echo: hi" {
+	if got, err := sdkCall(ctx, s, "echo", map[string]any{argument: "hi"}); err != nil || got != want {
 		t.Fatalf("echo: %q, %v\n%s\nbrowser:\n%s", got, err, stderr, readLog(log))
 	}
 	if l := trail(t, log); strings.Contains(l, "console:") {

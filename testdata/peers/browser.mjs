@@ -4,6 +4,7 @@
 //   MCPD_TEST_USER, MCPD_TEST_PASSWORD  what to sign in with
 //   MCPD_TEST_DENY=1                    press "deny" instead
 //   MCPD_TEST_SHOTS=DIR                 keep a picture of every page
+//   MCPD_TEST_PROXY, MCPD_TEST_KEYS     go through this proxy, and trust certificates of these keys (SHA-256, base64)
 //
 // Exits 0 when the client's page was reached; otherwise prints where it stands and what the page says, and exits 1.
 import { chromium } from 'playwright-core';
@@ -16,7 +17,9 @@ const browser = await chromium.launch({
   executablePath: env.MCPD_TEST_CHROMIUM || '/usr/bin/chromium',
   headless: true,
   args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--disable-dev-shm-usage', '--no-first-run',
-    '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+    '--disable-background-networking', '--disable-component-update', '--disable-sync',
+    ...(env.MCPD_TEST_KEYS ? [`--ignore-certificate-errors-spki-list=${env.MCPD_TEST_KEYS}`] : [])],
+  proxy: env.MCPD_TEST_PROXY ? { server: env.MCPD_TEST_PROXY, bypass: '127.0.0.1,localhost' } : undefined,
 });
 let code = 1;
 let page;
