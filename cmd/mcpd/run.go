@@ -124,6 +124,7 @@ func (c *cli) serve(ctx context.Context, flags map[string]any) error {
 	d.banner(c.stdout)
 	d.manager.Ready(d.summary())
 	d.background.Go(func() { d.grownUp(closing) })                                           // ends with closing
+	d.background.Go(func() { d.tuneHeap(closing) })                                          // ends with closing
 	d.background.Go(func() { d.check(closing) })                                             // ends with closing
 	d.background.Go(func() { d.manager.Watch(closing, func() { d.supervisor.Snapshot() }) }) // ends with closing
 	for {
