@@ -138,7 +138,7 @@ func (c *Conn) write(line []byte) error {
 	}
 	c.writers++
 	c.jmu.Unlock()
-	if c.calls.count() > 1 {
+	if c.calls.many.Load() {
 		runtime.Gosched() // calls that are ready to be made come along
 	}
 	c.wmu.Lock()

@@ -18,13 +18,15 @@ type front interface {
 // exchange is one request of a client and the response to it. It belongs to
 // the request's goroutine, except abort and answers.
 type exchange struct {
-	s    *Server
-	w    http.ResponseWriter
-	r    *http.Request
-	body *buffer
-	env  envelope
-	id   []byte // the client's id, raw; nil for a notification
-	call Call
+	s       *Server
+	w       http.ResponseWriter
+	r       *http.Request
+	body    *buffer
+	kept    *buffer // the body's buffer of the request that had x before
+	scratch buffer  // for the line to the worker, and then the response
+	env     envelope
+	id      []byte // the client's id, raw; nil for a notification
+	call    Call
 
 	shows   func(Tool) bool // of a list of tools, what the caller sees; nil: all
 	front   front
@@ -64,18 +66,22 @@ func (s *Server) exchange(w http.ResponseWriter, r *http.Request) *exchange {
 
 // free returns x to the pool; nobody may know it any more.
 func (x *exchange) free() {
-	for {
-		select {
-		case <-x.abort:
-			continue
-		case <-x.answers:
-			continue
-		default:
-		}
-		break
+	for len(x.abort) > 0 {
+		<-x.abort
 	}
-	x.s.bufs.put(x.body)
-	*x = exchange{s: x.s, abort: x.abort, answers: x.answers}
+	for len(x.answers) > 0 {
+		<-x.answers
+	}
+	next := exchange{s: x.s, abort: x.abort, answers: x.answers, kept: x.kept}
+	if x.body != nil && cap(x.body.b) <= keptScratch {
+		next.kept = x.body
+	} else {
+		x.s.bufs.put(x.body)
+	}
+	if cap(x.scratch.b) <= keptScratch {
+		next.scratch = x.scratch
+	}
+	*x = next
 	x.s.exchanges.Put(x)
 }
 
@@ -108,6 +114,9 @@ func (x *exchange) final(status int, message []byte) {
 const measured = 2048
 
 var jsonType = []string{"application/json"}
+
+// keptScratch is the capacity up to which buffers stay with their exchange.
+const keptScratch = 64 << 10
 
 // joined is the size up to which a response is assembled before it is written.
 const joined = 32 << 10
@@ -142,10 +151,8 @@ func (x *exchange) writeJSON(status int, p *pieces) {
 		x.w.WriteHeader(status)
 	}
 	if size <= joined {
-		out := x.s.bufs.get()
-		out.b = p.join(out.b)
-		_, _ = x.w.Write(out.b)
-		x.s.bufs.put(out)
+		x.scratch.b = p.join(x.scratch.b[:0])
+		_, _ = x.w.Write(x.scratch.b)
 		return
 	}
 	// A large answer to a slow reader: a deadline per piece, none on the whole.

@@ -72,7 +72,8 @@ func (s *Server) observe(x *exchange, start time.Time) {
 	rec.Context = x.r.Context()
 	rec.Principal = x.call.Principal
 	rec.Version = x.call.Client.Version
-	rec.Duration = time.Since(start)
+	rec.Ended = time.Now()
+	rec.Duration = rec.Ended.Sub(start)
 	if rec.Method == "" {
 		rec.Method = x.call.method.name
 	}
@@ -181,7 +182,10 @@ func (x *exchange) read() *fault {
 	if ct := x.r.Header.Get("Content-Type"); ct != "" && !isJSON(ct) {
 		return &fault{http.StatusUnsupportedMediaType, codeInvalidRequest, "the body must be application/json", nil}
 	}
-	x.body = x.s.bufs.get()
+	if x.body, x.kept = x.kept, nil; x.body == nil {
+		x.body = x.s.bufs.get()
+	}
+	x.body.b = x.body.b[:0]
 	switch err := x.body.fill(x.r.Body, x.r.ContentLength, x.s.o.Config.Limits.Body); err {
 	case nil:
 		return nil

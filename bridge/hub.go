@@ -167,7 +167,12 @@ func (x *exchange) land(fl *flight, r *Reply) {
 	if r.own != nil {
 		return
 	}
-	fl.land()
+	if r.frame != nil { // deliver took it out
+		fl.c.calls.free(fl.c, fl.w)
+		fl.release()
+	} else {
+		fl.land()
+	}
 	x.parking.settle(fl.c, r.frame != nil)
 }
 
@@ -196,11 +201,8 @@ func (x *exchange) runOn(ctx context.Context, fl flight, call *Call) (r Reply, a
 	if err := c.calls.add(w); err != nil {
 		return Reply{fault: refusal(err)}, !errors.Is(err, errTooMany)
 	}
-	line := x.s.bufs.get()
-	line.b = fl.appendLine(line.b, call)
-	err := c.send(line.b)
-	x.s.bufs.put(line)
-	if err != nil {
+	x.scratch.b = fl.appendLine(x.scratch.b[:0], call)
+	if err := c.send(x.scratch.b); err != nil {
 		return Reply{fault: refusal(err)}, false
 	}
 	x.s.stats.calls.Add(1)
@@ -215,7 +217,8 @@ func (x *exchange) await(ctx context.Context, fl *flight, call *Call) Reply {
 	now := time.Now()
 	limit, asking := now.Add(x.s.o.Config.Limits.Call), false // asking: the limit is one for the client
 	w.timer.Reset(x.patience(now, x.parking.due(limit)))
-	gone, closing := ctx.Done(), x.s.closing
+	gone, ending := ctx.Done(), x.s.closing
+	abort, answers := x.listening(call)
 	for {
 		select {
 		case f := <-w.frames:
@@ -228,14 +231,14 @@ func (x *exchange) await(ctx context.Context, fl *flight, call *Call) Reply {
 				x.note(f, call)
 				c.drop(f)
 			case frameQuestion:
-				limit, asking = x.question(c, f, w), true
+				limit, asking, answers = x.question(c, f, w), true, x.answers
 			case frameWithdrawal:
 				limit, asking = x.withdrawn(c, f, limit, asking)
 			}
-		case a := <-x.answers:
+		case a := <-answers:
 			x.front.answered(c, a)
 			limit, asking = time.Now().Add(x.s.o.Config.Limits.Call), false
-		case reason := <-x.abort:
+		case reason := <-abort:
 			fl.cancel(reason)
 			return Reply{gone: true}
 		case <-gone:
@@ -243,12 +246,13 @@ func (x *exchange) await(ctx context.Context, fl *flight, call *Call) Reply {
 			gone = nil
 			x.lose()
 			w.timer.Reset(x.s.pause(time.Now(), x.until(limit)))
-		case <-closing:
-			closing = nil
+		case <-ending:
+			if ending == x.s.halt {
+				fl.cancel("mcpd is stopping")
+				return Reply{fault: errStopping}
+			}
+			ending = x.s.halt
 			w.timer.Reset(x.s.pause(time.Now(), x.parking.due(x.until(limit))))
-		case <-x.s.halt:
-			fl.cancel("mcpd is stopping")
-			return Reply{fault: errStopping}
 		case now := <-w.timer.C:
 			if x.parking.ripe(now) {
 				return x.parking.park(*fl)
@@ -267,6 +271,19 @@ func (x *exchange) await(ctx context.Context, fl *flight, call *Call) Reply {
 			return Reply{gone: true}
 		}
 	}
+}
+
+// listening are the channels that can have something for a call as it begins: each that
+// is listened to costs time. abort is nil where the end of the request cancels, answers
+// until something is asked.
+func (x *exchange) listening(call *Call) (abort chan string, answers chan *answer) {
+	if !call.Modern {
+		abort = x.abort
+	}
+	if len(x.legacy.open) > 0 {
+		answers = x.answers
+	}
+	return abort, answers
 }
 
 // leaving tells whether a client that goes away ends its call: where closing the

@@ -7,7 +7,7 @@ import (
 )
 
 // live is what a session has at the moment: calls in flight, a log level, resource
-// subscriptions. A session with none of these has no entry.
+// subscriptions. A session with none of these has an entry for a while at most.
 type live struct {
 	calls []inflight
 	logs  level
@@ -30,9 +30,9 @@ const (
 )
 
 type liveShard struct {
-	mu    sync.Mutex
-	m     map[sid]*live
-	spare *live // the entry removed last: most sessions make one call at a time
+	mu   sync.Mutex
+	m    map[sid]*live // guarded by mu
+	tidy int           // guarded by mu; with more entries than this, those that hold nothing go
 }
 
 type liveSessions [liveShards]liveShard
@@ -46,25 +46,27 @@ func (h *liveShard) of(id sid) *live {
 		if h.m == nil {
 			h.m = map[sid]*live{}
 		}
-		if v = h.spare; v == nil {
-			v = &live{}
-		}
-		h.spare = nil
+		v = &live{}
 		h.m[id] = v
 	}
 	return v
 }
 
-// settle removes an entry that holds nothing. Under the shard's lock.
-func (h *liveShard) settle(id sid, v *live) {
-	if len(v.calls) == 0 && v.logs == 0 && len(v.subs) == 0 {
-		delete(h.m, id)
-		if cap(v.calls) <= 8 {
-			*v = live{calls: v.calls}
-			h.spare = v
+// settle forgets the entries that hold nothing once there are many: most sessions come
+// back with the next call. Under the shard's lock.
+func (h *liveShard) settle(v *live) {
+	if !v.empty() || len(h.m) <= h.tidy {
+		return
+	}
+	for id, other := range h.m {
+		if other.empty() {
+			delete(h.m, id)
 		}
 	}
+	h.tidy = 2*len(h.m) + maxResting
 }
+
+func (v *live) empty() bool { return len(v.calls) == 0 && v.logs == 0 && len(v.subs) == 0 }
 
 // enter notes a call and returns the session's log level.
 func (l *liveSessions) enter(id sid, x *exchange) level {
@@ -73,7 +75,9 @@ func (l *liveSessions) enter(id sid, x *exchange) level {
 	defer h.mu.Unlock()
 	v := h.of(id)
 	v.calls = append(v.calls, inflight{x.id, x})
-	v.last = time.Now()
+	if v.logs != 0 || len(v.subs) > 0 {
+		v.last = time.Now()
+	}
 	return v.logs
 }
 
@@ -95,7 +99,7 @@ func (l *liveSessions) leave(id sid, x *exchange) {
 			break
 		}
 	}
-	h.settle(id, v)
+	h.settle(v)
 }
 
 // abort cancels the session's call with the client's id.
@@ -120,7 +124,7 @@ func (l *liveSessions) setLevel(id sid, to level) {
 	v := h.of(id)
 	v.logs, v.last = to, time.Now()
 	gone = h.evict(v)
-	h.settle(id, v)
+	h.settle(v)
 	h.mu.Unlock()
 	end(gone)
 }
@@ -129,7 +133,11 @@ func (l *liveSessions) count() (n int) {
 	for i := range l {
 		h := &l[i]
 		h.mu.Lock()
-		n += len(h.m)
+		for _, v := range h.m {
+			if !v.empty() {
+				n++
+			}
+		}
 		h.mu.Unlock()
 	}
 	return n
@@ -185,7 +193,7 @@ func (l *liveSessions) end(id sid) {
 		}
 		gone = v.holds()
 		v.subs, v.logs = nil, 0
-		h.settle(id, v)
+		h.settle(v)
 	}
 	h.mu.Unlock()
 	end(gone)
@@ -197,10 +205,10 @@ func (l *liveSessions) endAll() {
 		h := &l[i]
 		h.mu.Lock()
 		var gone []*held
-		for id, v := range h.m {
+		for _, v := range h.m {
 			gone = append(gone, v.holds()...)
 			v.subs = nil
-			h.settle(id, v)
+			h.settle(v)
 		}
 		h.mu.Unlock()
 		end(gone)
@@ -243,7 +251,7 @@ func (l *liveSessions) take(id sid, uri string) *held {
 	}
 	s := v.subs[uri]
 	delete(v.subs, uri)
-	h.settle(id, v)
+	h.settle(v)
 	return s
 }
 

@@ -3,6 +3,7 @@ package bridge
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -33,7 +34,6 @@ type frame struct {
 type waiter struct {
 	id     uint64
 	frames chan *frame
-	abort  chan string // the client's notifications/cancelled, with its reason
 	timer  *time.Timer
 
 	// set before the call is registered, read by the reader under the lock
@@ -55,10 +55,11 @@ const maxPending = 4096
 // pending are the calls in flight on one connection, by the id the worker knows.
 type pending struct {
 	mu         sync.Mutex
-	calls      map[uint64]*waiter
-	next       uint64
-	dead       error // set once, when the connection has ended
-	overtaking overtaking
+	calls      map[uint64]*waiter // guarded by mu
+	next       uint64             // guarded by mu
+	overtaking overtaking         // guarded by mu
+	many       atomic.Bool        // there are several calls; written under mu
+	dead       atomic.Pointer[error]
 	pool       sync.Pool
 	notes      sync.Pool // frames
 }
@@ -69,28 +70,19 @@ func (p *pending) waiter() *waiter {
 	}
 	t := time.NewTimer(time.Hour)
 	t.Stop()
-	return &waiter{frames: make(chan *frame, queued), abort: make(chan string, 1), timer: t}
+	return &waiter{frames: make(chan *frame, queued), timer: t}
 }
 
 // free returns a waiter that remove took out; nobody can send to it any more. A
 // question that it did not get to hear may be another call's: stdio does not
 // say, and the worker waits for an answer.
 func (p *pending) free(c *Conn, w *waiter) {
-	w.timer.Stop()
-	for {
-		select {
-		case f := <-w.frames:
-			if f.kind == frameQuestion {
-				c.passOn([]*asked{{f: f}})
-			} else {
-				c.drop(f)
-			}
-			continue
-		case <-w.abort:
-			continue
-		default:
+	for len(w.frames) > 0 {
+		if f := <-w.frames; f.kind == frameQuestion {
+			c.passOn([]*asked{{f: f}})
+		} else {
+			c.drop(f)
 		}
-		break
 	}
 	w.id, w.asks, w.logs, w.able, w.parked, w.standing, w.denied = 0, 0, 0, false, false, false, 0
 	p.pool.Put(w)
@@ -107,8 +99,8 @@ func (p *pending) frame() *frame {
 func (p *pending) add(w *waiter) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.dead != nil {
-		return p.dead
+	if dead := p.dead.Load(); dead != nil {
+		return *dead
 	}
 	if len(p.calls) >= maxPending {
 		return errTooMany
@@ -118,7 +110,15 @@ func (p *pending) add(w *waiter) error {
 		w.id = p.next
 	}
 	p.calls[w.id] = w
+	p.counted()
 	return nil
+}
+
+// counted follows every change of calls. Under the lock.
+func (p *pending) counted() {
+	if many := len(p.calls) > 1; many != p.many.Load() {
+		p.many.Store(many)
+	}
 }
 
 // unheard returns an id whose answer will find nobody, until a waiter takes it.
@@ -132,6 +132,7 @@ func (p *pending) unheard() uint64 {
 func (p *pending) remove(w *waiter) {
 	p.mu.Lock()
 	delete(p.calls, w.id)
+	p.counted()
 	p.mu.Unlock()
 }
 
@@ -150,6 +151,7 @@ func (p *pending) deliver(id uint64, f *frame) bool {
 	if f.kind == frameFinal || f.kind == frameDead {
 		p.overtaking.ended++
 		delete(p.calls, id)
+		p.counted()
 		w.frames <- f // the reader is the only sender and always leaves one place
 		return true
 	}
@@ -219,7 +221,7 @@ func (p *pending) deny(need asks, private bool) {
 func (p *pending) kill(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.dead = err
+	p.dead.Store(&err) // the reader ends once
 	for id, w := range p.calls {
 		delete(p.calls, id)
 		w.frames <- &frame{kind: frameDead, err: err}
@@ -251,9 +253,10 @@ func (p *pending) working() (n int) {
 
 // reason is why the connection ended, nil while it lives.
 func (p *pending) reason() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.dead
+	if dead := p.dead.Load(); dead != nil {
+		return *dead
+	}
+	return nil
 }
 
 // wait returns the final frame of a call the bridge itself made.

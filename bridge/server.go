@@ -74,6 +74,7 @@ type CallRecord struct {
 	Status    int  // HTTP
 	Code      int  // of a JSON-RPC error, 0 if none
 	Failed    bool // the result says that the tool failed (isError)
+	Ended     time.Time
 	Duration  time.Duration
 }
 

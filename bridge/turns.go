@@ -12,7 +12,7 @@ import (
 // worker of one person there is nobody to be fair to.
 type turns struct {
 	mu     sync.Mutex
-	people map[string]*share // guarded by mu; those who have calls on the worker
+	people map[string]*share // guarded by mu; those who have calls on the worker, and a few who had
 }
 
 // share is one person's.
@@ -24,6 +24,7 @@ type share struct {
 const (
 	maxAbreast = 128  // calls of one person on a worker of everyone
 	maxWaiting = 1024 // more of them that wait
+	maxResting = 64   // people without a call that are not forgotten at once, so that coming back costs little
 )
 
 var errTurns = later("too many of your calls wait for this server", 1)
@@ -62,7 +63,7 @@ func (t *turns) give(who string) {
 		p.queue = p.queue[1:]
 		return
 	}
-	if p.busy--; p.busy == 0 {
+	if p.busy--; p.busy == 0 && len(t.people) > maxResting {
 		delete(t.people, who)
 	}
 }

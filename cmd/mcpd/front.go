@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/mcpd/mcpd/bridge"
 	"github.com/mcpd/mcpd/idp"
@@ -145,7 +144,7 @@ func (d *daemon) access(write func(*router.AccessRecord)) func(*router.AccessRec
 // observe counts a call, and adds what the bridge knows of it to the request's access record.
 func (d *daemon) observe(t *tenant, c bridge.CallRecord) {
 	if ended, ok := callOf(&c); ok {
-		t.health.record(time.Now(), ended, t.bridge.Lists)
+		t.health.record(c.Ended, ended, t.bridge.Lists)
 	}
 	status := "ok"
 	if c.Code != 0 {
