@@ -32,9 +32,8 @@ type Pool[C any] struct {
 //
 // The error is an *Unavailable, a *Busy or that of ctx. Its text is for the person whose call it is.
 func (p *Pool[C]) Acquire(ctx context.Context, key string) (c C, release func(), err error) {
-	now := time.Now()
 	p.mu.Lock()
-	w, more := p.take(key, now)
+	w, more := p.take(key)
 	if w == nil {
 		p.mu.Unlock()
 		return p.server.wait(ctx, key)
@@ -49,7 +48,7 @@ func (p *Pool[C]) Acquire(ctx context.Context, key string) (c C, release func(),
 
 // take puts a call on a worker of key: a free one, the first one first so that others can go idle, or
 // the one with the fewest calls. more: the owner is to be told that calls meet on it. Callers hold mu.
-func (p *Pool[C]) take(key string, now time.Time) (w *worker[C], more bool) {
+func (p *Pool[C]) take(key string) (w *worker[C], more bool) {
 	for _, other := range p.ready[key] {
 		if w == nil || other.active < w.active {
 			w = other
@@ -59,7 +58,7 @@ func (p *Pool[C]) take(key string, now time.Time) (w *worker[C], more bool) {
 		return nil, false
 	}
 	if w.active == 0 {
-		w.used = now
+		w.used = time.Now()
 	} else if p.held != nil && !p.pressed {
 		p.pressed, more = true, true
 	}
@@ -82,8 +81,10 @@ func (p *Pool[C]) lease(w *worker[C]) func() {
 			return
 		}
 		held.active--
-		held.used = time.Now()
-		tell := p.watched && held.active == 0
+		tell := false
+		if held.active == 0 {
+			held.used, tell = time.Now(), p.watched
+		}
 		p.mu.Unlock()
 		if tell {
 			p.server.nudge()
@@ -93,9 +94,8 @@ func (p *Pool[C]) lease(w *worker[C]) func() {
 
 // grant takes a call on w, if w still takes calls.
 func (p *Pool[C]) grant(key string) (granted[C], bool) {
-	now := time.Now()
 	p.mu.Lock()
-	w, _ := p.take(key, now)
+	w, _ := p.take(key)
 	p.mu.Unlock()
 	if w == nil {
 		return granted[C]{}, false
