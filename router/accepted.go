@@ -28,6 +28,8 @@ func (a *accepted) note(c net.Conn, s http.ConnState) {
 	if s == http.StateNew {
 		a.conns.Store(c, nil)
 		a.count.Add(1)
+	} else if a.count.Load() == 0 {
+		return // this is called for every request
 	} else if _, was := a.conns.LoadAndDelete(c); was {
 		a.count.Add(-1)
 	}

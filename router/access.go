@@ -59,7 +59,15 @@ func (r *Router) Note(ctx context.Context, f Facts) {
 
 // LogAccess returns an Options.Access that writes each record as one info line.
 func LogAccess(log *zap.Logger) func(*AccessRecord) {
-	return func(a *AccessRecord) { log.Info("request", zap.Inline(a)) }
+	core := log.Core()
+	return func(a *AccessRecord) {
+		if !core.Enabled(zap.InfoLevel) {
+			return
+		}
+		// The record knows its time; a Logger would ask the clock once more.
+		e := zapcore.Entry{Level: zap.InfoLevel, Time: a.Time.Add(a.Duration), LoggerName: log.Name(), Message: "request"}
+		_ = core.Write(e, []zapcore.Field{zap.Inline(a)}) // a Logger could not do more about it than complain on stderr
+	}
 }
 
 // MarshalLogObject writes the record without an allocation per field, for this

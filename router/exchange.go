@@ -19,6 +19,7 @@ type exchange struct {
 	http.ResponseWriter
 
 	router    *Router
+	number    uint64       // counts the Router's requests
 	rec       AccessRecord // filled on the way; Status 0: nothing written yet
 	idHeader  [1]string
 	client    client
@@ -142,9 +143,9 @@ func (r *Router) limitUnread(x *exchange, req *http.Request) {
 }
 
 // requestID is unique in and across runs; it is a name, not a secret.
-func (r *Router) requestID() string {
+func (r *Router) requestID(number uint64) string {
 	var buf [24]byte
 	b := append(buf[:0], r.run...)
 	b = append(b, '-')
-	return string(strconv.AppendUint(b, r.count.Add(1), 36))
+	return string(strconv.AppendUint(b, number, 36))
 }

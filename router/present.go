@@ -1,7 +1,6 @@
 package router
 
 import (
-	"hash/maphash"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -13,7 +12,6 @@ import (
 // A request is a link of a list itself, which makes coming and going cheap.
 type present struct {
 	epoch atomic.Uint64 // counts HangUps
-	seed  maphash.Seed
 	part  [32]ring
 }
 
@@ -22,12 +20,8 @@ type ring struct {
 	head *exchange // guarded by mu; the newest
 }
 
-func (p *present) ring(who string) *ring {
-	return &p.part[maphash.String(p.seed, who)%uint64(len(p.part))]
-}
-
 func (p *present) enter(x *exchange) {
-	r := p.ring(x.held.ID)
+	r := &p.part[x.number%uint64(len(p.part))] // any will do, so that they meet seldom
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	x.next = r.head

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"hash/maphash"
 	"net/http"
 	"net/netip"
 	"runtime/debug"
@@ -93,7 +92,6 @@ func New(o Options) *Router {
 		r.globs = append(r.globs, strings.ToLower(g))
 	}
 	r.hsts[0], r.hangUp[0] = hsts, "close"
-	r.present.seed = maphash.MakeSeed()
 	if r.log == nil {
 		r.log = zap.NewNop()
 	}
@@ -138,9 +136,9 @@ func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 
 // answer gives a request its exchange, and what went wrong in serve its words.
 func (r *Router) answer(serve func(*Router, *exchange, *http.Request) error, w http.ResponseWriter, req *http.Request) {
-	x := &exchange{Context: req.Context(), ResponseWriter: w, router: r}
+	x := &exchange{Context: req.Context(), ResponseWriter: w, router: r, number: r.count.Add(1)}
 	x.rec = AccessRecord{
-		Time: time.Now(), RequestID: r.requestID(), Host: clip(req.Host), Method: clip(req.Method), Path: clip(req.URL.Path),
+		Time: time.Now(), RequestID: r.requestID(x.number), Host: clip(req.Host), Method: clip(req.Method), Path: clip(req.URL.Path),
 		Addr: req.RemoteAddr, Trace: traceID(req.Header["Traceparent"]),
 	}
 	x.idHeader[0] = x.rec.RequestID
