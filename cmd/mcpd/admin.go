@@ -9,6 +9,7 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -113,6 +114,15 @@ func (d *daemon) adminCheck(http.ResponseWriter, *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	for name, t := range d.beside { // it is being replaced by just that, and would be still
+		if slices.Contains(p.change.Restart, name) && p.world.tenants[name].bridge == t.bridge {
+			p.change.Restart = slices.DeleteFunc(p.change.Restart, func(n string) bool { return n == name })
+			p.change.Keep = append(p.change.Keep, name)
+			p.change.Notes = append(p.change.Notes, name+" goes on as it was, until the replacement that is being tried is ready")
+		}
+	}
+	slices.Sort(p.change.Keep)
+	slices.Sort(p.change.Notes)
 	return p.change, nil
 }
 

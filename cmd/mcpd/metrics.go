@@ -142,6 +142,20 @@ var families = []family{
 	{"mcpd_worker_restarts_total", counter, "server", "workers started in place of one that ended by itself", func(s *scrape, e emitter) {
 		s.each(func(v *served) { e.value(float64(v.Restarts), v.Name) })
 	}},
+	{"mcpd_worker_check_failing", gauge, "server", "1 while the last check of the server's workers has failed, else 0; absent before the first", func(s *scrape, e emitter) {
+		s.each(func(v *served) {
+			if v.check != nil {
+				e.value(truth(v.check.Error != ""), v.Name)
+			}
+		})
+	}},
+	{"mcpd_worker_check_timestamp_seconds", gauge, "server", "when that check ended", func(s *scrape, e emitter) {
+		s.each(func(v *served) {
+			if v.check != nil {
+				e.value(seconds(v.check.Time), v.Name)
+			}
+		})
+	}},
 	{"mcpd_workers_memory_bytes", gauge, "server", "memory that is resident, of all the server's processes", func(s *scrape, e emitter) {
 		s.each(func(v *served) {
 			var sum int64
@@ -210,6 +224,7 @@ type served struct {
 	supervisor.ServerStatus
 	stats bridge.Stats
 	calls tallied
+	check *CheckStatus // nil before the first
 }
 
 func (s *scrape) each(visit func(v *served)) {
@@ -227,7 +242,7 @@ func (d *daemon) scrape() *scrape {
 	s.certificates = byName(d.certs.Status())
 	for _, st := range snap.Servers {
 		if t := s.world.tenants[st.Name]; t != nil && !slices.ContainsFunc(s.servers, func(v served) bool { return v.Name == st.Name }) {
-			s.servers = append(s.servers, served{st, t.bridge.Stats(), t.health.tallied()}) // but for one that is removed, and still draining
+			s.servers = append(s.servers, served{st, t.bridge.Stats(), t.health.tallied(), t.health.lastCheck()}) // but for one that is removed, and still draining
 		}
 	}
 	return s

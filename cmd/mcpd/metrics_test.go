@@ -34,7 +34,7 @@ func fullScrape() *scrape {
 		ServerStatus: supervisor.ServerStatus{Name: "fine", State: supervisor.StateReady, Restarts: 2, Max: 4, Workers: []supervisor.WorkerStatus{
 			{State: supervisor.StateReady, Memory: 5}, {State: supervisor.StateReady, Active: 1, Memory: 7}, {State: supervisor.StateStarting},
 		}},
-		calls: h.tallied(),
+		calls: h.tallied(), check: &CheckStatus{Time: now, Workers: 1, Error: "no answer"},
 	}}}
 }
 
@@ -104,6 +104,7 @@ func TestMetricsValues(t *testing.T) {
 		"mcpd_call_duration_seconds":         `sample_count:4 sample_sum:3600\.00305 bucket:{cumulative_count:2 upper_bound:0\.0001}.*cumulative_count:3 upper_bound:300}`,
 		"mcpd_certificate_failing":           `value:"a.example"} gauge:{value:1.*\n.*value:"b.example"} gauge:{value:0`,
 		"mcpd_workers":                       `value:"busy"} gauge:{value:1`,
+		"mcpd_worker_check_failing":          `gauge:{value:1`,
 		"mcpd_workers_memory_bytes":          `gauge:{value:12`,
 		"mcpd_server_state":                  `value:"ready"} gauge:{value:1`,
 		"mcpd_worker_restarts_total":         `counter:{value:2`,
