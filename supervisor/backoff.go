@@ -84,7 +84,7 @@ func (s *streak) add(f failure, b Backoff, chance func() float64) time.Duration 
 	s.exits++
 	// Workers that fall together are one failure: if it was started before the last one was
 	// known, its end says nothing new about what happens to a fresh start.
-	if s.failures == 0 || f.born.After(s.last.at) {
+	if s.failures == 0 || !f.born.Before(s.last.at) {
 		s.failures++
 	}
 	s.last = f

@@ -43,6 +43,7 @@ type fakeChild struct {
 	behaviour behaviour
 	spec      Spec
 	born      time.Time
+	trial     bool
 
 	once  sync.Once
 	gone  chan struct{}
@@ -65,7 +66,7 @@ func (f *fakeSystem) start(o order) (child, error) {
 		return nil, b.unstartable
 	}
 	f.next++
-	c := &fakeChild{id: 1000 + f.next, behaviour: b, spec: o.spec, born: time.Now(), gone: make(chan struct{})}
+	c := &fakeChild{id: 1000 + f.next, behaviour: b, spec: o.spec, born: time.Now(), trial: o.trial, gone: make(chan struct{})}
 	f.children = append(f.children, c)
 	if b.crashAfter > 0 {
 		time.AfterFunc(b.crashAfter, func() { c.exit("exited with code 1") })

@@ -71,8 +71,9 @@ type stray struct {
 
 // startOrder is one start, for the spawner.
 type startOrder struct {
-	cmd *exec.Cmd
-	err chan error
+	cmd   *exec.Cmd
+	trial bool
+	err   chan error
 }
 
 func newHost(o Options) *host {
@@ -121,14 +122,17 @@ func (h *host) spawn() {
 		err := s.cmd.Start()
 		if err == nil {
 			h.brandWorker(s.cmd.Process.Pid)
+			if s.trial {
+				lower(s.cmd.Process.Pid)
+			}
 		}
 		s.err <- err
 	}
 }
 
 // launch starts cmd on the spawner's thread.
-func (h *host) launch(cmd *exec.Cmd) error {
-	s := startOrder{cmd: cmd, err: make(chan error, 1)}
+func (h *host) launch(cmd *exec.Cmd, trial bool) error {
+	s := startOrder{cmd: cmd, trial: trial, err: make(chan error, 1)}
 	h.starts <- s
 	return <-s.err
 }
@@ -167,7 +171,7 @@ func (h *host) begin(o order, environ []string, cell *confine.Cell) (*process, e
 		return nil, err
 	}
 	if err = cell.Dress(p.cmd); err == nil {
-		err = h.launch(p.cmd)
+		err = h.launch(p.cmd, o.trial)
 	}
 	closeAll(theirs)
 	if err != nil {

@@ -22,6 +22,12 @@ func adopt(log *zap.Logger) {
 	}
 }
 
+// lower gives a process that has just been started, and all that it will start, the priority of background work.
+func lower(pid int) {
+	const background = 10 // as nice(1) has it
+	_ = unix.Setpriority(unix.PRIO_PROCESS, pid, background)
+}
+
 // awaitExit returns when the child is dead and leaves it to be reaped: waitid(2), WNOWAIT.
 func awaitExit(p *process) {
 	for {

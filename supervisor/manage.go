@@ -122,6 +122,7 @@ func (s *server[C]) step(w *worker[C], ev event, reason string) {
 	case crash:
 		s.charge(w, reason, now)
 		s.bury(w, reason)
+		s.revive(w, now)
 	case bury:
 		s.bury(w, reason)
 	}
@@ -154,6 +155,18 @@ func (s *server[C]) charge(w *worker[C], reason string, now time.Time) {
 		if s.door.state == backoff {
 			s.door.deadline = now.Add(pause)
 		}
+	}
+}
+
+// revive replaces a worker that fell in the middle of its work at once: whoever it served calls again soon. A server
+// whose workers keep falling has a pause first, and its door is not open.
+func (s *server[C]) revive(w *worker[C], now time.Time) {
+	used, _ := s.pool.idleSince(w)
+	if w.readyAt.IsZero() || !w.owned || w.generation != s.generation || now.Sub(used) > s.o.Backoff.Stable {
+		return
+	}
+	if s.door.state == open && !s.coming(w.key) && s.room() {
+		_ = s.launch(w.key, true, now) // if there is no place for it now, the next call asks again
 	}
 }
 
@@ -191,7 +204,7 @@ func (s *server[C]) launch(key string, owned bool, now time.Time) error {
 		s.owed--
 		s.restarts.add(now)
 	}
-	o := order{spec: s.spec, path: path, ring: s.ring, mask: s.mask}
+	o := order{spec: s.spec, path: path, ring: s.ring, mask: s.mask, trial: s.streak.failures > 1}
 	handshake := s.handshake
 	s.running.Go(func() { // ends with the process, which the table ends in every state
 		defer s.o.budget.give()

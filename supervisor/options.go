@@ -32,8 +32,8 @@ type Options struct {
 	Resolve func(ctx context.Context, s Spec) (Spec, error)
 
 	// Abreast is how many workers are in the first seconds of their start at a time, over all
-	// servers; a start takes its place until the handshake is done, at most 5 s. Default: four for
-	// each processor.
+	// servers; a start takes its place until the handshake is done, at most 5 s. One server has at most
+	// half of them. Default: four for each processor.
 	Abreast int
 
 	// Scratch is a directory for the temporary directories of sandboxed workers. It is emptied
@@ -64,6 +64,7 @@ type Options struct {
 	chance func() float64 // in [0, 1), for jitter
 	budget *budget        // what is left of Budget
 	starts chan struct{}  // holds one for each start that counts for Abreast
+	trials chan struct{}  // holds the one start on trial
 }
 
 // system starts processes and knows what became of them. The real one is *host.
@@ -108,7 +109,7 @@ func (o Options) withDefaults() Options {
 	if o.Abreast <= 0 {
 		o.Abreast = 4 * runtime.NumCPU()
 	}
-	o.starts = make(chan struct{}, o.Abreast)
+	o.starts, o.trials = make(chan struct{}, o.Abreast), make(chan struct{}, 1)
 	if o.LogLines <= 0 {
 		o.LogLines = 1000
 	}

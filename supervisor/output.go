@@ -18,11 +18,14 @@ import (
 
 // What is kept of a child's standard error.
 const (
-	lineLimit  = 2048 // bytes of a line; the rest of a longer one is cut
-	tailLines  = 3    // lines in the reason of an exit
-	tailLimit  = 300  // bytes of them
-	lineRate   = 200  // lines per second that a child may write for long
-	lineBurst  = 2000 // lines that it may write at once
+	lineLimit  = 2048    // bytes of a line; the rest of a longer one is cut
+	tailLines  = 3       // lines in the reason of an exit
+	tailLimit  = 300     // bytes of them
+	lineRate   = 200     // lines per second that a child may write for long
+	lineBurst  = 2000    // lines that it may write at once
+	byteRate   = 1 << 20 // bytes per second that are read of it for long; one that writes more waits for its pipe
+	byteBurst  = 4 << 20
+	byteStep   = 16 << 10 // how many are counted together
 	cutMark    = " …"
 	ellipsis   = "…"
 	flooded    = "(%d lines left out: more than %d a second)"
@@ -36,8 +39,10 @@ type output struct {
 	mask   *masker
 	worker int
 	limit  *rate.Limiter
+	bytes  *rate.Limiter
 
 	left int // lines left out since the last that was kept; pump's own
+	read int // bytes that have not been counted yet; pump's own
 
 	mu   sync.Mutex
 	tail []rawLine // guarded by mu; the last lines, cleaned only if someone asks: most never are
@@ -49,28 +54,39 @@ type rawLine struct {
 }
 
 func newOutput(r *ring, m *masker, worker int) *output {
-	return &output{ring: r, mask: m, worker: worker, limit: rate.NewLimiter(lineRate, lineBurst)}
+	return &output{ring: r, mask: m, worker: worker, limit: rate.NewLimiter(lineRate, lineBurst), bytes: rate.NewLimiter(byteRate, byteBurst)}
 }
 
 // pump reads until r ends. It never stops reading: a child whose standard error is not read stands
-// still as soon as the pipe is full.
+// still as soon as the pipe is full. One that floods it is slowed down by that, and costs the daemon little.
 func (o *output) pump(r io.Reader) {
 	// Room for a secret that begins just before the cut, so that no part of it is left.
 	in := bufio.NewReaderSize(r, lineLimit+o.mask.longest)
 	for {
 		line, err := in.ReadSlice('\n')
+		o.slow(len(line))
 		long := errors.Is(err, bufio.ErrBufferFull)
 		if len(line) > 0 {
 			o.line(line)
 		}
 		for long && errors.Is(err, bufio.ErrBufferFull) {
-			_, err = in.ReadSlice('\n')
+			line, err = in.ReadSlice('\n')
+			o.slow(len(line))
 		}
 		if err != nil {
 			o.flood()
 			return
 		}
 	}
+}
+
+// slow waits where more is read than may be for long.
+func (o *output) slow(n int) {
+	if o.read += n; o.read < byteStep {
+		return
+	}
+	time.Sleep(o.bytes.ReserveN(time.Now(), o.read).Delay()) // some milliseconds: what one step takes
+	o.read = 0
 }
 
 // last is what the child said last, on one line, of what it said after since.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/url"
 	"strings"
 	"testing"
@@ -170,6 +171,30 @@ func FuzzMask(f *testing.F) {
 			if got := newMasker([]string{secret}).mask(text + form + text); strings.Contains(got, secret) {
 				t.Errorf("%q is left in %q", secret, got)
 			}
+		}
+	})
+}
+
+// Who writes without an end is slowed down to what is read for long, and what it said last is known all the same.
+func TestFloodIsSlowedDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, w := io.Pipe()
+		o := newOutput(&ring{lines: 10, bytes: 1000}, newMasker(nil), 1)
+		began := time.Now()
+		go func() { // ends when all is written
+			line := []byte(strings.Repeat("x", 1023) + "\n")
+			for range (byteBurst + 10*byteRate) / len(line) {
+				_, _ = w.Write(line)
+			}
+			_, _ = io.WriteString(w, "the end\n")
+			_ = w.Close()
+		}()
+		o.pump(r)
+		if took := time.Since(began).Round(time.Second); took != 10*time.Second {
+			t.Errorf("took %v, want 10s", took)
+		}
+		if last := o.last(time.Time{}); !strings.HasSuffix(last, "the end") {
+			t.Errorf("said last %q", last)
 		}
 	})
 }

@@ -29,7 +29,7 @@ func (s *server[C]) prepare(w *worker[C], o order) (_ order, begun func(), err e
 	if o.path, err = lookup(o.spec); err != nil {
 		return o, nil, errors.New("cannot be started: " + err.Error())
 	}
-	if begun, err = s.o.turn(ctx); err != nil {
+	if begun, err = s.turn(ctx, o.trial); err != nil {
 		return o, nil, err
 	}
 	allowance := o.spec.Timeouts.Start
@@ -45,17 +45,31 @@ func (s *server[C]) prepare(w *worker[C], o order) (_ order, begun func(), err e
 	return o, begun, nil
 }
 
-// turn waits for a place among the starts that are under way.
-func (o Options) turn(ctx context.Context) (begun func(), err error) {
-	select {
-	case o.starts <- struct{}{}:
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+// turn waits for a place among the starts that are under way: first for one among those of the server, which has at
+// most half of all, so that many callers of one do not keep others waiting; one on trial waits for the others on trial, too.
+func (s *server[C]) turn(ctx context.Context, trial bool) (begun func(), err error) {
+	gates := []chan struct{}{s.starts, s.o.starts}
+	if trial {
+		gates = append([]chan struct{}{s.o.trials}, gates...)
 	}
-	over := sync.OnceFunc(func() { <-o.starts })
+	for i, g := range gates {
+		select {
+		case g <- struct{}{}:
+		case <-ctx.Done():
+			leave(gates[:i])
+			return nil, context.Cause(ctx)
+		}
+	}
+	over := sync.OnceFunc(func() { leave(gates) })
 	timer := time.AfterFunc(eager, over)
 	return func() {
 		timer.Stop()
 		over()
 	}, nil
+}
+
+func leave(gates []chan struct{}) {
+	for _, g := range gates {
+		<-g
+	}
 }

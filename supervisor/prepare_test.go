@@ -95,3 +95,46 @@ func TestAFewStartsAtATime(t *testing.T) {
 		}
 	})
 }
+
+// Many callers of one server leave room for others, and servers whose workers keep failing start one after the other.
+func TestStartsLeaveRoomForOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakes(t, Options{Abreast: 4}, func(o order, _ int) behaviour {
+			if o.spec.Name == "fails" || o.spec.Name == "fails-too" {
+				return behaviour{readyAfter: time.Second, refuses: errors.New("no")}
+			}
+			return behaviour{readyAfter: time.Second}
+		})
+		defer f.close()
+		crowd := func(c *Config) { c.Workers.Min, c.Workers.Max = 10, 10 }
+		f.apply(spec(t, "crowded", crowd))
+		synctest.Wait()
+		if n := len(f.system.all()); n != 2 {
+			t.Errorf("%d of one server are being started, want 2", n)
+		}
+		f.apply(spec(t, "crowded", crowd), spec(t, "b", func(c *Config) { c.Workers.Min = 1 }))
+		synctest.Wait()
+		if st := f.status("b"); len(f.system.all()) != 3 || st.Workers[0].PID == 0 {
+			t.Errorf("%d are being started, b is %+v", len(f.system.all()), st.Workers)
+		}
+		time.Sleep(time.Minute)
+
+		warm := func(c *Config) { c.Workers.Min = 1 }
+		f.apply(spec(t, "fails", warm), spec(t, "fails-too", warm))
+		together := 0
+		for range 3000 {
+			time.Sleep(10 * time.Millisecond)
+			synctest.Wait()
+			trials := 0
+			for _, c := range f.system.all() {
+				if c.isAlive() && c.trial {
+					trials++
+				}
+			}
+			together = max(together, trials)
+		}
+		if together != 1 {
+			t.Errorf("%d were on trial together, want 1", together)
+		}
+	})
+}

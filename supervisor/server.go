@@ -24,6 +24,7 @@ type server[C any] struct {
 	events chan occurrence[C] // from the goroutines that live with workers
 	asks   chan func()        // from everybody else
 	nudges chan struct{}      // a worker became free and somebody waits for that; holds one
+	starts chan struct{}      // holds one for each of its starts that counts for Abreast
 	quit   chan struct{}      // closed when run takes nothing more
 	done   chan struct{}      // closed when everything that run started has ended
 	// running are the goroutines that live with workers.
@@ -68,7 +69,7 @@ func newServer[C any](name string, o Options) *server[C] {
 		name: name, o: o, log: o.Logger.With(zap.String("server", name)),
 		ring:   &ring{lines: o.LogLines, bytes: o.LogBytes},
 		events: make(chan occurrence[C]), asks: make(chan func()), nudges: make(chan struct{}, 1),
-		quit: make(chan struct{}), done: make(chan struct{}),
+		starts: make(chan struct{}, max(1, o.Abreast/2)), quit: make(chan struct{}), done: make(chan struct{}),
 		born: time.Now(), mask: newMasker(nil), door: machine{state: disabled, since: time.Now()}, grace: o.Drain,
 	}
 	s.ring.file = newLogFile(o.LogFiles, name, s.log)

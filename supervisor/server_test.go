@@ -159,6 +159,9 @@ func TestKilledWorkerIsReplacedAtOnce(t *testing.T) {
 		if c2 == c {
 			t.Error("got the dead worker")
 		}
+		if n := len(f.system.all()); n != 2 {
+			t.Errorf("%d processes were started", n)
+		}
 		release()
 		release2()
 		if st := f.status("a"); st.Restarts != 1 || st.State != StateReady {
@@ -190,10 +193,34 @@ func TestWorkersThatFallTogetherAreOneFailure(t *testing.T) {
 			_, release := f.acquire("a", key)
 			release()
 		}
+		time.Sleep(time.Millisecond)
 		f.system.killAll()
 		synctest.Wait()
 		_, release := f.acquire("a", "a")
 		release()
+	})
+}
+
+// What was called a moment ago and falls is there again before the next call; what was not is not.
+func TestFallenWorkerIsReplacedBeforeTheNextCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakes(t, Options{}, nil)
+		defer f.close()
+		f.apply(spec(t, "a"))
+		_, release := f.acquire("a", "alice")
+		release()
+		time.Sleep(time.Second)
+		f.system.killAll()
+		synctest.Wait()
+		if n := f.system.alive(); n != 1 {
+			t.Errorf("%d workers after the first end, want 1", n)
+		}
+		time.Sleep(time.Minute)
+		f.system.killAll()
+		synctest.Wait()
+		if n := f.system.alive(); n != 0 {
+			t.Errorf("%d workers after the end of one that nobody called for a minute, want 0", n)
+		}
 	})
 }
 

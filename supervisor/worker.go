@@ -62,6 +62,9 @@ type order struct {
 	path string
 	ring *ring
 	mask *masker
+	// trial: workers of the server have failed in a row. It starts alone among its kind and at a lower priority, so
+	// that what fails again and again takes nothing from those that serve.
+	trial bool
 }
 
 // live is the life of one worker: start the process, let open do the handshake on it, wait for its
