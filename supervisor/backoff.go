@@ -68,6 +68,7 @@ type failure struct {
 // streak is a server's memory of failures in a row. It belongs to the server's owner goroutine.
 type streak struct {
 	failures int       // counted: they raise the pause
+	counted  time.Time // when the last of those was
 	exits    int       // all of them
 	since    time.Time // of the first
 	last     failure
@@ -82,10 +83,11 @@ func (s *streak) add(f failure, b Backoff, chance func() float64) time.Duration 
 		s.since = f.at
 	}
 	s.exits++
-	// Workers that fall together are one failure: if it was started before the last one was
+	// Workers that fall together are one failure: if it was started before the last one that counted was
 	// known, its end says nothing new about what happens to a fresh start.
-	if s.failures == 0 || !f.born.Before(s.last.at) {
+	if s.failures == 0 || !f.born.Before(s.counted) {
 		s.failures++
+		s.counted = f.at
 	}
 	s.last = f
 	return b.jitter(b.pause(s.failures, !f.ready.IsZero()), chance())

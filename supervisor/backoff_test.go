@@ -63,3 +63,19 @@ func TestShort(t *testing.T) {
 		}
 	}
 }
+
+// Workers of several callers that fall in turns, each started again at once, are a crash loop too.
+func TestWorkersThatFallInTurns(t *testing.T) {
+	b := Backoff{}.withDefaults()
+	var s streak
+	begin := time.Date(2026, 7, 28, 12, 0, 0, 0, time.UTC)
+	born := [3]time.Time{begin, begin, begin}
+	for i := range 30 {
+		at := begin.Add(time.Duration(i+1) * 400 * time.Millisecond)
+		s.add(failure{at: at, born: born[i%3], ready: born[i%3]}, b, func() float64 { return 0 })
+		born[i%3] = at
+	}
+	if !s.looping(b) {
+		t.Errorf("%d failures are counted of %d", s.failures, s.exits)
+	}
+}

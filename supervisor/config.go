@@ -91,7 +91,7 @@ func DefaultConfig() Config {
 		Pin:      true,
 		Workers:  WorkersConfig{Max: 4, Idle: 15 * time.Minute, Queue: 256},
 		Timeouts: TimeoutsConfig{Start: time.Minute, Stdin: 2 * time.Second, Term: 3 * time.Second},
-		Sandbox:  SandboxConfig{Network: true},
+		Sandbox:  SandboxConfig{Network: true, By: byLandlock},
 	}
 }
 

@@ -67,6 +67,12 @@ func TestOverItsNumberOfProcesses(t *testing.T) {
 }
 
 func TestSandbox(t *testing.T) {
+	for by, means := range map[string]string{byLandlock: "Landlock", byBubblewrap: "bwrap"} {
+		t.Run(by, func(t *testing.T) { sandbox(t, by, means) })
+	}
+}
+
+func sandbox(t *testing.T, by, means string) {
 	files := t.TempDir()
 	readable, writable, secret := filepath.Join(files, "readable"), filepath.Join(files, "writable"), filepath.Join(files, "secret")
 	for _, dir := range []string{readable, writable, secret} {
@@ -77,9 +83,11 @@ func TestSandbox(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s := confined(t, func(c *Config) { c.Sandbox.Read, c.Sandbox.Write = []string{readable}, []string{writable} })
-	if st := statusOf(t, s, "echo"); !slices.Contains(st.InForce, "files (Landlock)") {
-		t.Skipf("this kernel has no Landlock: %v", st.Missing)
+	s := confined(t, func(c *Config) {
+		c.Sandbox.Read, c.Sandbox.Write, c.Sandbox.By = []string{readable}, []string{writable}, by
+	})
+	if st := statusOf(t, s, "echo"); !slices.Contains(st.InForce, "files ("+means+")") {
+		lacking(t, by, st.Missing)
 	}
 	c, release := acquire(t, s, "echo", "alice")
 	defer release()
@@ -94,13 +102,17 @@ func TestSandbox(t *testing.T) {
 		{"read " + readable + "/file", true}, {"write " + readable + "/file", false}, {"write " + readable + "/new", false},
 		{"read " + writable + "/file", true}, {"write " + writable + "/file", true}, {"write " + writable + "/new", true},
 		{"read " + secret + "/file", false}, {"write " + secret + "/file", false}, {"read " + readable + "/../secret/file", false},
-		{"write " + tmp + "/new", true}, {"read /etc/passwd", true}, {"write /etc/mcpd-test", false}, {"write " + os.TempDir() + "/mcpd-test", false},
+		{"write " + tmp + "/new", true}, {"read /etc/passwd", true}, {"write /etc/mcpd-test", false},
+		{"write " + os.TempDir() + "/mcpd-test", by == byBubblewrap && os.TempDir() == "/tmp"}, // which is its own
 		{"read /proc/self/environ", true}, {"read /proc/" + strconv.Itoa(victim) + "/environ", false}, {"read /proc/" + strconv.Itoa(os.Getpid()) + "/environ", false},
 		{"write /dev/null", true},
 	} {
 		if _, answer := say(t, c, try.what); (answer == "ok") != try.ok {
 			t.Errorf("%s: %s", try.what, answer)
 		}
+	}
+	if _, err := os.Stat("/tmp/mcpd-test"); err == nil {
+		t.Error("it wrote to the /tmp of all")
 	}
 	if _, answer := say(t, other, "read "+secret+"/file"); answer != "ok" {
 		t.Errorf("the neighbour is confined too: %s", answer)
@@ -109,7 +121,64 @@ func TestSandbox(t *testing.T) {
 	if err := s.Stop(t.Context(), "echo"); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the temporary directory is gone", func() bool { _, err := os.Stat(tmp); return os.IsNotExist(err) })
+	eventually(t, "the temporary directory is gone", func() bool {
+		left, err := filepath.Glob(filepath.Join(s.o.Scratch, "*"))
+		return len(left) == 0 && err == nil
+	})
+}
+
+// lacking skips a test of what this machine lacks; with MCPD_TEST_REQUIRE=all, or bwrap named in it, the tests of bwrap fail instead.
+func lacking(t *testing.T, by string, missing []string) {
+	t.Helper()
+	words := strings.FieldsFunc(os.Getenv("MCPD_TEST_REQUIRE"), func(r rune) bool { return r == ',' || r == ' ' })
+	if by == byBubblewrap && (slices.Contains(words, "all") || slices.Contains(words, "bwrap")) {
+		t.Fatalf("bwrap is required by MCPD_TEST_REQUIRE: apt-get install bubblewrap: %v", missing)
+	}
+	t.Skip(missing)
+}
+
+// Whatever a worker in bwrap does or ignores, and whatever it started, ends with it.
+func TestBubblewrapLeavesNothing(t *testing.T) {
+	s := confined(t, func(c *Config) {
+		c.Args, c.Sandbox.By, c.Sandbox.Network, c.Limits.Memory = []string{"child-deaf"}, byBubblewrap, false, 1<<30
+	})
+	st := statusOf(t, s, "echo")
+	if !slices.Contains(st.InForce, "no network (bwrap)") {
+		lacking(t, byBubblewrap, st.Missing)
+	}
+	_, release := acquire(t, s, "echo", "bob")
+	release()
+	c, release := acquire(t, s, "echo", "alice")
+	for _, what := range []string{"fork", "fork setsid", "escape"} {
+		say(t, c, what)
+	}
+	if _, answer := say(t, c, "dial 127.0.0.1:1"); answer == "ok" {
+		t.Error("the worker has a network")
+	}
+	release()
+	inside := family(s, "echo")
+	if len(inside) < 2*3+3 { // bwrap, its child and the worker, each twice, and what one started
+		t.Fatalf("only %v are in there", inside)
+	}
+	if err := s.Stop(t.Context(), "echo"); err != nil {
+		t.Fatal(err)
+	}
+	for _, pid := range inside {
+		eventually(t, "end of "+strconv.Itoa(pid), func() bool { return !runs(pid) })
+	}
+}
+
+// A sandbox that cannot be had starts nothing.
+func TestNoBubblewrapNoWorker(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	s := confined(t, func(c *Config) { c.Sandbox.By = byBubblewrap })
+	p, _ := s.Pool("echo")
+	if _, _, err := p.Acquire(t.Context(), "alice"); err == nil || !strings.Contains(err.Error(), "cannot be confined: bwrap is not installed") {
+		t.Errorf("got %v", err)
+	}
+	if st := statusOf(t, s, "echo"); !slices.ContainsFunc(st.Missing, func(m string) bool { return strings.Contains(m, "nothing starts: bwrap is not installed") }) {
+		t.Errorf("missing: %q", st.Missing)
+	}
 }
 
 // Signals do not leave a sandbox where Landlock can hold them in.

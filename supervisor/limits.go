@@ -36,7 +36,22 @@ type SandboxConfig struct {
 
 	// Network false leaves a worker without a network. Default: true.
 	Network bool `koanf:"network"`
+
+	// By is what keeps it in: "landlock", by which what may not be read is there and refused; or "bwrap", a
+	// program to be installed, with which a worker has a root directory, a /tmp and a list of processes of its own,
+	// and does not start where that cannot be. With "bwrap" every worker is kept in, whatever read and write say;
+	// SIGTERM ends it at once. Default: "landlock".
+	By string `koanf:"by"`
 }
+
+// What SandboxConfig.By may be.
+const (
+	byLandlock   = "landlock"
+	byBubblewrap = "bwrap"
+)
+
+// Files tells whether a worker is kept from files.
+func (c SandboxConfig) Files() bool { return len(c.Read)+len(c.Write) > 0 || c.By == byBubblewrap }
 
 // Bytes is a number of bytes; in a configuration also "512MiB" or "2GB".
 type Bytes int64
@@ -72,6 +87,9 @@ func (c LimitsConfig) validate(wrong func(key, format string, args ...any)) {
 }
 
 func (c SandboxConfig) validate(wrong func(key, format string, args ...any)) {
+	if c.By != byLandlock && c.By != byBubblewrap {
+		wrong("sandbox.by", "%q must be %q or %q", c.By, byLandlock, byBubblewrap)
+	}
 	for key, list := range map[string][]string{"sandbox.read": c.Read, "sandbox.write": c.Write} {
 		for i, p := range list {
 			if !filepath.IsAbs(p) {
@@ -82,13 +100,16 @@ func (c SandboxConfig) validate(wrong func(key, format string, args ...any)) {
 }
 
 func (c SandboxConfig) equal(d SandboxConfig) bool {
-	return c.Network == d.Network && slices.Equal(c.Read, d.Read) && slices.Equal(c.Write, d.Write)
+	return c.Network == d.Network && c.By == d.By && slices.Equal(c.Read, d.Read) && slices.Equal(c.Write, d.Write)
 }
+
+// Never tells what of the limits no mcpd on this machine can keep, a sentence each.
+func (c Config) Never() []string { return confine.Never(c.want()) }
 
 // want is what the processes of this server are held to.
 func (c Config) want() confine.Want {
 	return confine.Want{
 		Memory: int64(c.Limits.Memory), Tasks: c.Limits.Pids, CPU: c.Limits.CPU,
-		Files: len(c.Sandbox.Read)+len(c.Sandbox.Write) > 0, Read: c.Sandbox.Read, Write: c.Sandbox.Write, Offline: !c.Sandbox.Network,
+		Files: c.Sandbox.Files(), Read: c.Sandbox.Read, Write: c.Sandbox.Write, Offline: !c.Sandbox.Network, Bubblewrap: c.Sandbox.By == byBubblewrap,
 	}
 }

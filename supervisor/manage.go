@@ -162,7 +162,8 @@ func (s *server[C]) charge(w *worker[C], reason string, now time.Time) {
 // whose workers keep falling has a pause first, and its door is not open.
 func (s *server[C]) revive(w *worker[C], now time.Time) {
 	used, _ := s.pool.idleSince(w)
-	if w.readyAt.IsZero() || !w.owned || w.generation != s.generation || now.Sub(used) > s.o.Backoff.Stable {
+	calls, _ := s.pool.load(w)
+	if calls == 0 || !w.owned || w.generation != s.generation || now.Sub(used) > s.o.Backoff.Stable {
 		return
 	}
 	if s.door.state == open && !s.coming(w.key) && s.room() {
@@ -204,7 +205,7 @@ func (s *server[C]) launch(key string, owned bool, now time.Time) error {
 		s.owed--
 		s.restarts.add(now)
 	}
-	o := order{spec: s.spec, path: path, ring: s.ring, mask: s.mask, trial: s.streak.failures > 1}
+	o := order{spec: s.spec, path: path, ring: s.ring, mask: s.mask, trial: s.streak.looping(s.o.Backoff)}
 	handshake := s.handshake
 	s.running.Go(func() { // ends with the process, which the table ends in every state
 		defer s.o.budget.give()

@@ -15,6 +15,7 @@ func TestConfigErrorsNameTheirKey(t *testing.T) {
 		PassEnv: []string{"OK_*", "[", ""}, Dir: "relative",
 		Workers:  WorkersConfig{Min: -1},
 		Timeouts: TimeoutsConfig{Stdin: -1, Term: -1},
+		Sandbox:  SandboxConfig{By: "docker"},
 	}
 	_, err := NewSpec("x", c, nil)
 	want := `command: must name the program to run
@@ -31,7 +32,8 @@ workers.idle: 0s must be more than zero
 workers.queue: 0 must be at least 1
 timeouts.start: 0s must be more than zero
 timeouts.stdin: -1ns must not be negative
-timeouts.term: -1ns must not be negative`
+timeouts.term: -1ns must not be negative
+sandbox.by: "docker" must be "landlock" or "bwrap"`
 	if err == nil || err.Error() != want {
 		t.Errorf("got\n%v\nwant\n%s", err, want)
 	}

@@ -186,6 +186,9 @@ func (s *Supervisor[C]) Stop(ctx context.Context, name string) error {
 	return wrap("stop", name, srv.await(ctx, srv.rein, srv.down))
 }
 
+// Missing names the limits and restrictions of an entry that this machine cannot give, and why.
+func (s *Supervisor[C]) Missing(spec Spec) []string { return s.o.system.report(spec.want()).Missing }
+
 // StopKeys ends every worker that match says yes to, by the name of its server and its key, with the calls on it: who it
 // belongs to may not use the server any more. It does not wait for their end. match must not call the supervisor.
 func (s *Supervisor[C]) StopKeys(match func(server, key string) bool) {

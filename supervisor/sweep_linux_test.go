@@ -77,3 +77,22 @@ func dancers(dance string) (n int) {
 	}
 	return n
 }
+
+// family are the processes that descend from the workers of a server.
+func family(s *Supervisor[*lineConn], name string) (all []int) {
+	for _, w := range s.Snapshot().Servers {
+		for _, k := range w.Workers {
+			if w.Name == name {
+				all = append(all, k.PID)
+			}
+		}
+	}
+	for i := 0; i < len(all); i++ {
+		for _, p := range processes() {
+			if p.parent == all[i] {
+				all = append(all, p.pid)
+			}
+		}
+	}
+	return all
+}

@@ -62,7 +62,7 @@ type order struct {
 	path string
 	ring *ring
 	mask *masker
-	// trial: workers of the server have failed in a row. It starts alone among its kind and at a lower priority, so
+	// trial: the server is in a crash loop. It starts alone among its kind and at a lower priority, so
 	// that what fails again and again takes nothing from those that serve.
 	trial bool
 }

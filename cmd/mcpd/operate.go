@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -73,6 +75,11 @@ matters sees it, and removes it. No certificate is ordered.`,
 				noun = "server"
 			}
 			fmt.Fprintf(c.stdout, "%s: fine, %d %s\n", file, len(cfg.Servers), noun)
+			for _, name := range slices.Sorted(maps.Keys(cfg.Servers)) {
+				for _, what := range cfg.Servers[name].Never() {
+					fmt.Fprintf(c.stdout, "! servers.%s: %s\n", name, what)
+				}
+			}
 			if online {
 				return c.preflight(cmd.Context(), cfg)
 			}

@@ -71,7 +71,7 @@ func pinnedSpec(s supervisor.Spec, p pin.Program) supervisor.Spec {
 			s.Environ[i] = "PATH=" + p.Bins + string(filepath.ListSeparator) + path
 		}
 	}
-	if len(s.Sandbox.Read)+len(s.Sandbox.Write) > 0 {
+	if s.Sandbox.Files() {
 		s.Sandbox.Read = append(slices.Clone(s.Sandbox.Read), p.Root)
 	}
 	return s

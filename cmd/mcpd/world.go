@@ -176,6 +176,14 @@ func (d *daemon) planFor(cfg *Config) (*plan, error) {
 		}
 	}
 	p.change.processes(supervisor.Diff(before, after))
+	for _, spec := range after {
+		if slices.Contains(p.change.Keep, spec.Name) || spec.Disabled {
+			continue
+		}
+		for _, what := range d.supervisor.Missing(spec) {
+			p.change.Notes = append(p.change.Notes, "servers."+spec.Name+": "+what)
+		}
+	}
 	if err := d.bridges(p, old); err != nil {
 		return nil, err
 	}

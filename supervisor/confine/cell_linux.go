@@ -13,6 +13,7 @@ type Cell struct {
 	want    Want
 	group   *group // nil without a cgroup
 	tmp     string // directory of its own, "" if none was asked for
+	bwrap   string // its path; "" if it was not asked for
 }
 
 // Cell makes room for one process. name is made of letters that a file name may have; scratch is
@@ -22,7 +23,14 @@ func (m *Machine) Cell(name, scratch string, w Want) (*Cell, error) {
 	if err := w.missing(); err != nil {
 		return nil, err
 	}
-	if w.Files && m.landlock >= landlockFiles {
+	if w.Bubblewrap {
+		path, err := m.bwrap()
+		if err != nil {
+			return nil, fmt.Errorf("cannot be confined: %w", err)
+		}
+		c.bwrap = path
+	}
+	if w.Bubblewrap || w.Files && m.landlock >= landlockFiles {
 		tmp, err := os.MkdirTemp(scratch, "worker-")
 		if err != nil {
 			return nil, fmt.Errorf("cannot make a temporary directory: %w", err)
@@ -45,23 +53,13 @@ func (c *Cell) Dress(cmd *exec.Cmd) error {
 	if c.group != nil {
 		cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(c.group.dir.Fd())
 	}
-	if c.tmp != "" {
-		cmd.Env = append(cmd.Env, "TMPDIR="+c.tmp, "TMP="+c.tmp, "TEMP="+c.tmp)
-	}
-	p := plan{Path: cmd.Path, Privileges: c.want.Files || c.want.Offline}
-	if c.group == nil {
-		p.Data = backstop(c.want.Memory)
-	}
-	if c.want.Offline {
-		if c.machine.offline() {
-			apart(cmd.SysProcAttr)
-		} else {
-			p.TCP = c.machine.landlock >= landlockTCP
+	if tmp := c.tmp; tmp != "" {
+		if c.bwrap != "" {
+			tmp = "/tmp"
 		}
+		cmd.Env = append(cmd.Env, "TMPDIR="+tmp, "TMP="+tmp, "TEMP="+tmp)
 	}
-	if c.tmp != "" {
-		p.Files, p.Read, p.Write = true, c.want.Read, append([]string{c.tmp}, c.want.Write...)
-	}
+	p := c.plan(cmd)
 	if len(c.machine.helper) == 0 || p.empty() {
 		return nil
 	}
@@ -72,6 +70,31 @@ func (c *Cell) Dress(cmd *exec.Cmd) error {
 	argv := append(append([]string(nil), c.machine.helper...), words)
 	cmd.Path, cmd.Args = argv[0], append(argv, cmd.Args...)
 	return nil
+}
+
+// plan is what the process does to itself first. What the start itself can do is done to cmd.
+func (c *Cell) plan(cmd *exec.Cmd) plan {
+	var p plan
+	if c.group == nil {
+		p.Data = backstop(c.want.Memory)
+	}
+	if c.bwrap != "" {
+		cmd.Args = append(c.wrap(c.bwrap, cmd.Path), cmd.Args[1:]...)
+		cmd.Path, p.Path = c.bwrap, c.bwrap
+		return p
+	}
+	p.Path, p.Privileges = cmd.Path, c.want.Files || c.want.Offline
+	if c.want.Offline {
+		if c.machine.offline() {
+			apart(cmd.SysProcAttr)
+		} else {
+			p.TCP = c.machine.landlock >= landlockTCP
+		}
+	}
+	if c.tmp != "" {
+		p.Files, p.Read, p.Write = true, c.want.Read, append([]string{c.tmp}, c.want.Write...)
+	}
+	return p
 }
 
 // Kill kills everything in the cell that a cgroup holds there.

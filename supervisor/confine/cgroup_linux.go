@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -80,22 +82,43 @@ func ownCgroup() (string, error) {
 			path = p
 		}
 	}
-	mounts, err := os.Open("/proc/self/mountinfo")
-	if err != nil || path == "" {
-		return "", errNoCgroup
-	}
-	defer func() { _ = mounts.Close() }()
-	for lines := bufio.NewScanner(mounts); lines.Scan(); {
-		before, after, ok := strings.Cut(lines.Text(), " - ")
-		f := strings.Fields(before) // proc_pid_mountinfo(5): f[3] is the root of the mount, f[4] where it is mounted
-		if !ok || !strings.HasPrefix(after, "cgroup2 ") || len(f) < 5 {
-			continue
-		}
-		if rest, ok := strings.CutPrefix(path, strings.TrimSuffix(f[3], "/")); ok {
-			return filepath.Join(f[4], rest), nil
+	for root, at := range mounted() {
+		if rest, ok := strings.CutPrefix(path, strings.TrimSuffix(root, "/")); ok && path != "" {
+			return filepath.Join(at, rest), nil
 		}
 	}
 	return "", errNoCgroup
+}
+
+// mounted are the places where the cgroup v2 hierarchy is, each with the part of it that is there.
+func mounted() iter.Seq2[string, string] {
+	return func(yield func(root, at string) bool) {
+		mounts, err := os.Open("/proc/self/mountinfo")
+		if err != nil {
+			return
+		}
+		defer func() { _ = mounts.Close() }()
+		for lines := bufio.NewScanner(mounts); lines.Scan(); {
+			before, after, ok := strings.Cut(lines.Text(), " - ")
+			f := strings.Fields(before) // proc_pid_mountinfo(5): f[3] is the root of the mount, f[4] where it is mounted
+			if ok && strings.HasPrefix(after, "cgroup2 ") && len(f) >= 5 && !yield(f[3], f[4]) {
+				return
+			}
+		}
+	}
+}
+
+// Never tells, on whatever process asks, what of w no process of this machine can be held to.
+func Never(w Want) (sentences []string) {
+	if w.CPU == 0 {
+		return nil
+	}
+	for _, at := range mounted() {
+		if have, err := os.ReadFile(filepath.Join(at, "cgroup.controllers")); err == nil && slices.Contains(strings.Fields(string(have)), "cpu") {
+			return nil // whether some of it is delegated to mcpd is for mcpd to say
+		}
+	}
+	return []string{"limits.cpu is kept by a cgroup v2 with the cpu controller, and this machine has none"}
 }
 
 // clear removes the groups of a daemon that was here before and could not.

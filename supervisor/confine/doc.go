@@ -7,7 +7,8 @@
 //	            │
 //	            └─ Cell(want) ──▶ Dress(cmd): born in a cgroup, in a network of its own
 //	                 │                  └─▶ Run: this program, for a moment: rlimits, Landlock,
-//	                 │                           no new privileges, then execve(2) to the child's
+//	                 │                           no new privileges, then execve(2) to the child's;
+//	                 │                           or bwrap(1), where the configuration asks for that
 //	                 ├─ Kill     what has left the process group too, where there is a cgroup
 //	                 ├─ Verdict  "out of memory at 512MiB"
 //	                 └─ Close    nothing is left

@@ -18,6 +18,7 @@ type Machine struct {
 	why      error    // why there is none
 	landlock int      // version of its interface; 0: none
 	offline  func() bool
+	bwrap    func() (path string, err error)
 }
 
 // Versions of Landlock's interface: the first has files, the fourth TCP, the sixth signals
@@ -34,6 +35,7 @@ func Look(helper []string) *Machine {
 	m := &Machine{helper: helper, landlock: landlockVersion()}
 	m.cgroup, m.why = adoptCgroup()
 	m.offline = sync.OnceValue(m.tryOffline)
+	m.bwrap = sync.OnceValues(m.tryBubblewrap)
 	if len(helper) == 0 {
 		m.landlock = 0
 	}
@@ -90,7 +92,11 @@ func (m *Machine) Report(w Want) Report {
 		}
 		r.add(w.Memory > 0, true, memory, by, "")
 	}
-	r.add(w.CPU > 0, m.cgroup != nil && m.cgroup.cpu, fmt.Sprintf("cpu %g", w.CPU), "cgroup", need)
+	r.add(w.CPU > 0, m.cgroup != nil && m.cgroup.cpu, fmt.Sprintf("cpu %g", w.CPU), "cgroup", need) // no rlimit is a share of time
+	if w.Bubblewrap {
+		m.reportBubblewrap(&r, w)
+		return r
+	}
 	const landlock = "not in force: needs Landlock, Linux 5.13"
 	r.add(w.Files, m.landlock >= landlockFiles, "files", "Landlock", landlock)
 	r.add(w.Files, m.landlock >= landlockScope, "signals", "Landlock", "not in force: needs Landlock of Linux 6.12")
@@ -107,6 +113,16 @@ func (m *Machine) Report(w Want) Report {
 		r.add(true, false, "no network", "", "not in force: needs user namespaces, or Landlock of Linux 6.7")
 	}
 	return r
+}
+
+// reportBubblewrap: all of it or nothing.
+func (m *Machine) reportBubblewrap(r *Report, w Want) {
+	_, err := m.bwrap()
+	needs := fmt.Sprintf("not in force, and nothing starts: %v", err)
+	for _, what := range []string{"files", "processes", "temporary directory", "no new privileges"} {
+		r.add(true, err == nil, what, "bwrap", needs)
+	}
+	r.add(w.Offline, err == nil, "no network", "bwrap", needs)
 }
 
 // Why is why there is no cgroup, nil if there is one.

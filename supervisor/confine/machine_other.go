@@ -36,8 +36,16 @@ func (*Machine) Why() error { return errors.New("no cgroups outside Linux") }
 // Watched tells that nothing but looking holds a process to its limits.
 func (*Machine) Watched() bool { return true }
 
+// Never tells what of w no process of this machine can be held to; Report says it of every limit here.
+func Never(Want) []string { return nil }
+
 // Cell makes room for one process.
-func (*Machine) Cell(_, _ string, w Want) (*Cell, error) { return &Cell{}, w.missing() }
+func (*Machine) Cell(_, _ string, w Want) (*Cell, error) {
+	if w.Bubblewrap {
+		return nil, errors.New("cannot be confined: bwrap needs Linux")
+	}
+	return &Cell{}, w.missing()
+}
 
 // Dress changes nothing.
 func (*Cell) Dress(*exec.Cmd) error { return nil }

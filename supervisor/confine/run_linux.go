@@ -55,12 +55,8 @@ func dropCapabilities() {
 // rules are what may be read and written of the file system: programs and settings of the system,
 // the devices that hold nothing, and what was asked for.
 func (p plan) rules() []landlock.Rule {
-	system := []string{
-		"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt", "/nix/store", "/proc", "/sys",
-		"/run/systemd/resolve", "/run/resolvconf", // where /etc/resolv.conf leads to
-	}
 	rules := []landlock.Rule{
-		landlock.RODirs(system...).IgnoreIfMissing(),
+		landlock.RODirs(append(systemFiles(), "/proc")...).IgnoreIfMissing(),
 		landlock.ROFiles("/dev/random", "/dev/urandom").IgnoreIfMissing(),
 		landlock.RWFiles("/dev/null", "/dev/zero", "/dev/full").IgnoreIfMissing(),
 		landlock.ROFiles(p.Path),

@@ -19,6 +19,10 @@ type Want struct {
 
 	// Offline takes the network away.
 	Offline bool
+
+	// Bubblewrap has bwrap(1) do both, in namespaces: what may not be read is not there at all. Where that cannot be,
+	// nothing starts.
+	Bubblewrap bool
 }
 
 // missing names the first path that is not there.
