@@ -20,11 +20,13 @@ type accountPage struct {
 	Factors     []Factor
 	Recovery    int // codes that are left
 	Sessions    []sessionRow
-	Passkey     *passkeyForm // to make one; nil where there are none
-	Password    bool         // they have one
-	Fresh       bool         // they signed in lately, and may change how they sign in
-	Done        string       // what has just been done, or, if it is
-	Wrong       bool         // wrong, why not
+	Identities  []identityRow // that they have linked
+	Choices     []choice      // whose they could link
+	Passkey     *passkeyForm  // to make one; nil where there are none
+	Password    bool          // they have one
+	Fresh       bool          // they signed in lately, and may change how they sign in
+	Done        string        // what has just been done, or, if it is
+	Wrong       bool          // wrong, why not
 }
 
 func (p *accountPage) scripted() bool { return p.Passkey != nil }
@@ -52,6 +54,8 @@ func done(word string) string {
 		"app":      "Your app for codes is ready. It is asked for at every sign-in with your password. Make recovery codes too, for when you have lost it.",
 		"removed":  "It is removed.",
 		"session":  "That browser is signed out.",
+		"linked":   "It is linked. You can sign in with it from now on.",
+		"unlinked": "It is not linked any more. Other browsers that signed in with it are signed out.",
 	}[word]
 }
 
@@ -100,7 +104,14 @@ func (i *Issuer) showAccount(w http.ResponseWriter, r *http.Request, session *Se
 			}
 		}
 	}
-	page.CSRF = i.formToken(i.cookies.ensureBrowser(w, r), session)
+	if page.Identities, err = i.identitiesOf(ctx, u); err != nil {
+		return err
+	}
+	browser := i.cookies.ensureBrowser(w, r)
+	if page.Fresh {
+		page.Choices = i.linkChoices(browser, session)
+	}
+	page.CSRF = i.formToken(browser, session)
 	return i.pages.account.show(w, status, page)
 }
 
@@ -133,13 +144,10 @@ func (i *Issuer) mineFresh(take func(w http.ResponseWriter, r *http.Request, ses
 }
 
 func (i *Issuer) checkFresh(s *Session) error {
-	switch {
-	case s.User.Provider != "":
+	if s.User.Provider != "" {
 		return &shown{status: http.StatusForbidden, title: "This is not kept here", text: "You sign in with another service; change it there."}
-	case !i.fresh(s):
-		return &shown{status: http.StatusForbidden, title: "Sign in again first", text: "To change how you sign in, sign out, sign in again, and do it within a quarter of an hour."}
 	}
-	return nil
+	return i.checkLately(s)
 }
 
 func (i *Issuer) back(w http.ResponseWriter, r *http.Request, word string) error {

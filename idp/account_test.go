@@ -101,7 +101,7 @@ func TestAccountForms(t *testing.T) {
 	bob := h.signedIn("bob")
 	_, theirs := bob.get(h.url+"/account").form("everywhere", nil)
 	same := http.Header{"Sec-Fetch-Site": {"same-origin"}}
-	for _, path := range []string{"disconnect", "session", "everywhere", "password", "passkey", "factor", "app", "recovery"} {
+	for _, path := range []string{"disconnect", "session", "everywhere", "password", "passkey", "factor", "app", "recovery", "identity", "unlink"} {
 		to := h.url + "/account/" + path
 		for name, form := range map[string]url.Values{"no token": {}, "another's token": {"csrf": theirs["csrf"]}, "nonsense": {"csrf": {"x"}}} {
 			if g := p.do("POST", to, form, same); g.status != 403 {

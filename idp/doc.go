@@ -24,6 +24,7 @@
 //	                         exchange.go  a person's token for one server, for one that is no more for another (RFC 8693)
 //	                         device.go    a device that showed a code, which device_page.go asked its person about (RFC 8628)
 //	                         refresh.go   rotation; the same successor within the grace, else the family ends
+//	browser ─ /account ──▶ account.go   what they use, how they sign in: apps and passkeys, recovery.go, and identities elsewhere (identities.go)
 //	browser ─ GET /end_session ──▶ logout.go   the person is asked; back only to what the client registered
 //	script ─ a token of mcpd token create: personal.go, one server, perhaps some tools only
 //	client ─ bearer ──▶ Verify (verify.go)   SHA-256, one map; the audience is exactly this resource, the person is still allowed

@@ -225,6 +225,8 @@ func (i *Issuer) assertedUser(ctx context.Context, p *upstream.Provider, claims 
 	a, err := i.store.Users().BySubject(ctx, p.Name, id.Subject)
 	known := err == nil
 	switch {
+	case known && (a.Provider != p.Name || a.Subject != id.Subject):
+		return User{}, invalidGrant("the person has linked this identity to a user whom the provider does not vouch for, and must sign in")
 	case err != nil && !errors.Is(err, ErrNotFound):
 		return User{}, internal(err)
 	case !known && id.Email == "":

@@ -54,13 +54,9 @@ func (p loginPage) scripted() bool { return p.Passkey != nil }
 
 // serveLogin shows the sign-in form.
 func (i *Issuer) serveLogin(w http.ResponseWriter, r *http.Request) error {
-	page, _, err := i.loginPage(w, r)
-	if err != nil {
+	page, done, err := i.needsLogin(w, r)
+	if err != nil || done {
 		return err
-	}
-	if page.done { // signed in meanwhile, in another tab or by a link
-		http.Redirect(w, r, page.after(), http.StatusSeeOther)
-		return nil
 	}
 	return i.pages.login.show(w, http.StatusOK, page)
 }

@@ -20,7 +20,7 @@ type pages struct {
 	css                         template.CSS
 	script                      template.JS
 
-	login, second, link, consent, device, account, app, recovery, logout, message *page
+	login, second, link, consent, device, account, app, recovery, identity, logout, message *page
 }
 
 func hashOf(b []byte) string {
@@ -68,6 +68,7 @@ func newPages(host string) (*pages, error) {
 		{&s.device, "device", "Connect a device"},
 		{&s.account, "account", "Your account"},
 		{&s.app, "app", "App for codes"},
+		{&s.identity, "identity", "Link an identity"},
 		{&s.recovery, "recovery", "Recovery codes"},
 		{&s.logout, "logout", "Sign out"},
 		{&s.message, "message", "Sign-in"},

@@ -56,14 +56,18 @@ func (i *Issuer) SetPassword(ctx context.Context, name, password string) error {
 	return nil
 }
 
-// Reset takes a person's passkeys and app for codes away, for one who has lost them, and ends their browser sessions
-// and sign-in links. The password stays.
+// Reset takes a person's passkeys, app for codes, recovery codes and linked identities away, for one who has lost them, and ends
+// their browser sessions and sign-in links. The password stays.
 func (i *Issuer) Reset(ctx context.Context, name string) (User, error) {
 	a, err := i.person(ctx, name)
 	if err != nil {
 		return User{}, err
 	}
-	if err := i.store.Factors().DeleteOf(ctx, a.ID); err != nil {
+	linked, err := i.store.Users().Identities(ctx, a.ID)
+	for _, id := range linked { // nobody's provider vouches for them: all are linked
+		err = errors.Join(err, i.store.Users().Unlink(ctx, id))
+	}
+	if err := errors.Join(err, i.store.Factors().DeleteOf(ctx, a.ID)); err != nil {
 		return User{}, fmt.Errorf("cannot reset: %w", err)
 	}
 	if err := i.store.Users().SetPassword(ctx, a.ID, a.Password); err != nil { // which ends sessions and links

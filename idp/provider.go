@@ -27,6 +27,7 @@ type attempt struct {
 	Browser  Digest `json:"browser"`
 	Created  int64  `json:"created"` // Unix milliseconds
 	For      string `json:"for"`     // the query of the sign-in page
+	Link     string `json:"link"`    // the session that an identity is to be linked in, instead of a sign-in
 }
 
 const (
@@ -57,7 +58,7 @@ type choice struct{ Label, To string }
 // choices are the providers, as links: a form could not be submitted to another host (policy).
 func (i *Issuer) choices(p *loginPage) (all []choice) {
 	q := p.query().Encode()
-	for _, name := range slices.Sorted(maps.Keys(i.providers)) {
+	for _, name := range i.providerNames() {
 		c := choice{Label: i.providers[name].Label, To: pathWith + name}
 		if q != "" {
 			c.To += "?" + q
@@ -67,6 +68,8 @@ func (i *Issuer) choices(p *loginPage) (all []choice) {
 	return all
 }
 
+func (i *Issuer) providerNames() []string { return slices.Sorted(maps.Keys(i.providers)) }
+
 func (i *Issuer) provider(r *http.Request) (*upstream.Provider, error) {
 	if p := i.providers[r.PathValue("provider")]; p != nil {
 		return p, nil
@@ -74,24 +77,28 @@ func (i *Issuer) provider(r *http.Request) (*upstream.Provider, error) {
 	return nil, &shown{status: http.StatusNotFound, title: "There is nothing here", text: "Nobody signs in here with a provider of that name."}
 }
 
-// serveWith sends a person to a provider.
+// serveWith sends a person to a provider, to sign in or to link an identity.
 func (i *Issuer) serveWith(w http.ResponseWriter, r *http.Request) error {
 	p, err := i.provider(r)
 	if err != nil {
 		return err
 	}
-	page, _, err := i.loginPage(w, r)
-	if err != nil {
-		return err
+	a := attempt{Provider: p.Name, Nonce: newID("nonce"), Verifier: oauth2.GenerateVerifier(), Created: i.now().UnixMilli()}
+	var page loginPage
+	if r.URL.Query().Has("link") {
+		session, err := i.mayLink(r, p)
+		if err != nil {
+			return err
+		}
+		a.Link, page.fresh = sessionTag(session), true // they choose there who they are
+	} else {
+		var done bool
+		if page, done, err = i.needsLogin(w, r); err != nil || done {
+			return err
+		}
+		a.For = page.query().Encode()
 	}
-	if page.done {
-		http.Redirect(w, r, page.after(), http.StatusSeeOther)
-		return nil
-	}
-	a := attempt{
-		Provider: p.Name, Nonce: newID("nonce"), Verifier: oauth2.GenerateVerifier(),
-		Browser: DigestOf(i.cookies.ensureBrowser(w, r)), Created: i.now().UnixMilli(), For: page.query().Encode(),
-	}
+	a.Browser = DigestOf(i.cookies.ensureBrowser(w, r))
 	b, err := json.Marshal(a)
 	if err != nil {
 		return err
@@ -101,11 +108,23 @@ func (i *Issuer) serveWith(w http.ResponseWriter, r *http.Request) error {
 		return &shown{status: http.StatusRequestURITooLong, title: "This request is too long", text: "The program that sent you here asks for more than fits into a sign-in with " + p.Label + "."}
 	}
 	to, err := p.Start(r.Context(), upstream.Attempt{State: state, Nonce: a.Nonce, Verifier: a.Verifier, Fresh: page.fresh})
+	if err != nil && a.Link != "" {
+		return &shown{status: http.StatusServiceUnavailable, title: p.Label + " does not answer at this moment", text: "Try again in a minute.", cause: err}
+	}
 	if err != nil {
-		return i.unreachable(w, page, p, err)
+		page.Problem = i.unreachable(p, err)
+		return i.pages.login.show(w, http.StatusServiceUnavailable, page)
 	}
 	http.Redirect(w, r, to, http.StatusSeeOther)
 	return nil
+}
+
+// needsLogin prepares the sign-in page; who needs none is sent on, and then done is true.
+func (i *Issuer) needsLogin(w http.ResponseWriter, r *http.Request) (page loginPage, done bool, err error) {
+	if page, _, err = i.loginPage(w, r); err == nil && page.done { // signed in meanwhile, in another tab or by a link
+		http.Redirect(w, r, page.after(), http.StatusSeeOther)
+	}
+	return page, page.done, err
 }
 
 // serveFrom is where a provider sends people back to, each provider to a path of its own.
@@ -114,52 +133,59 @@ func (i *Issuer) serveFrom(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	q := r.URL.Query()
-	a, err := i.openAttempt(r, p, q.Get("state"))
+	a, err := i.openAttempt(r, p, r.URL.Query().Get("state"))
 	if err != nil {
 		return err
+	}
+	if a.Link != "" {
+		return i.serveJoining(w, r, p, a)
 	}
 	if r.Form, err = url.ParseQuery(a.For); err != nil { // what the sign-in page was shown for
 		return err
 	}
-	page, _, err := i.loginPage(w, r)
+	page, done, err := i.needsLogin(w, r)
+	if err != nil || done {
+		return err
+	}
+	id, status, problem, err := i.finish(r, p, a)
 	if err != nil {
 		return err
 	}
-	if page.done {
-		http.Redirect(w, r, page.after(), http.StatusSeeOther)
-		return nil
+	if page.Problem = problem; problem != "" {
+		return i.pages.login.show(w, status, page)
 	}
+	return i.arrive(w, r, page, p, id)
+}
+
+// finish asks the provider who came back. A problem is what the person is told, if that cannot be said.
+func (i *Issuer) finish(r *http.Request, p *upstream.Provider, a attempt) (id upstream.Identity, status int, problem string, err error) {
 	if !i.visitors.take(addressOf(r.RemoteAddr), i.now()) {
-		page.Problem = "There were too many tries. Wait a minute."
-		return i.pages.login.show(w, http.StatusTooManyRequests, page)
+		return id, http.StatusTooManyRequests, "There were too many tries. Wait a minute.", nil
 	}
+	q := r.URL.Query()
 	code := q.Get("code")
 	if code == "" {
 		i.counts.signIns[providerRefused].Add(1)
 		i.log.Info("sign-in refused", zap.String("provider", p.Name), zap.String("error", clip(q.Get("error"), 100)))
-		page.Problem = fmt.Sprintf("%s did not let you in. Try again, or sign in another way.", p.Label)
-		return i.pages.login.show(w, http.StatusForbidden, page)
+		return id, http.StatusForbidden, fmt.Sprintf("%s did not let you in. Try again, or sign in another way.", p.Label), nil
 	}
-	id, err := p.Finish(r.Context(), upstream.Attempt{Nonce: a.Nonce, Verifier: a.Verifier}, code, q.Get("iss"))
+	id, err = p.Finish(r.Context(), upstream.Attempt{Nonce: a.Nonce, Verifier: a.Verifier}, code, q.Get("iss"))
 	var refused *upstream.Refused
 	switch {
 	case errors.As(err, &refused):
 		i.counts.signIns[providerRefused].Add(1)
 		i.log.Warn("sign-in refused", zap.String("provider", p.Name), zap.Error(err))
-		page.Problem = fmt.Sprintf("%s did not let you in. %s", p.Label, refused.Text)
-		return i.pages.login.show(w, http.StatusForbidden, page)
+		return id, http.StatusForbidden, fmt.Sprintf("%s did not let you in. %s", p.Label, refused.Text), nil
 	case err != nil:
-		return i.unreachable(w, page, p, err)
+		return id, http.StatusServiceUnavailable, i.unreachable(p, err), nil
 	}
-	return i.arrive(w, r, page, p, id)
+	return id, http.StatusOK, "", nil
 }
 
-func (i *Issuer) unreachable(w http.ResponseWriter, page loginPage, p *upstream.Provider, err error) error {
+func (i *Issuer) unreachable(p *upstream.Provider, err error) string {
 	i.counts.signIns[providerAway].Add(1)
 	i.log.Warn("provider does not answer", zap.String("provider", p.Name), zap.Error(err))
-	page.Problem = fmt.Sprintf("%s does not answer at this moment. Try again in a minute, or sign in another way.", p.Label)
-	return i.pages.login.show(w, http.StatusServiceUnavailable, page)
+	return fmt.Sprintf("%s does not answer at this moment. Try again in a minute, or sign in another way.", p.Label)
 }
 
 // openAttempt refuses a state that is too old, of another provider, or of another browser.
@@ -196,10 +222,13 @@ func (i *Issuer) arrive(w http.ResponseWriter, r *http.Request, page loginPage, 
 		return err
 	}
 	i.counts.signIns[byProvider].Add(1)
+	if u.Provider == "" { // they linked it
+		return i.proceed(w, r, u, p.Name, page)
+	}
 	return i.admit(w, r, u, p.Name, page.after())
 }
 
-// vouchedUser finds or makes the user. It goes by the provider's subject: an e-mail address can change hands, so
+// vouchedUser finds or makes the user, or finds who has linked the identity. It goes by the provider's subject: an e-mail address can change hands, so
 // one that is another user's already gives nobody that user.
 func (i *Issuer) vouchedUser(ctx context.Context, p *upstream.Provider, id upstream.Identity) (User, error) {
 	if err := checkName(strings.ReplaceAll(id.Email, "'", "")); err != nil { // O'Brien may come
@@ -221,6 +250,13 @@ func (i *Issuer) vouchedUser(ctx context.Context, p *upstream.Provider, id upstr
 			}
 		}
 		err = i.store.Users().Create(ctx, Account{User: u})
+	case err == nil && !(u.Provider == p.Name && u.Subject == id.Subject): // they linked it: it is a way in, and says nothing of them
+		if !p.Link {
+			return User{}, &shown{status: http.StatusForbidden, title: "Linked identities of " + p.Label + " do not count here", text: "You are " + u.Name + " here. Sign in as you did before you linked it."}
+		}
+		if !i.vouched(u) {
+			return User{}, &shown{status: http.StatusForbidden, title: "Sign in another way first", text: "You are " + u.Name + " here, whom another service must vouch for again. Sign in with that one."}
+		}
 	case err == nil:
 		changed := u.Name != id.Email || !slices.Equal(u.Groups, id.Groups)
 		u.Name, u.Groups, u.Seen = id.Email, id.Groups, i.now()

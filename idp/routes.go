@@ -101,6 +101,8 @@ func (i *Issuer) table() []route {
 		{pathAccount + "/factor", browser, post(i.mineFresh(i.serveRemoveFactor))},
 		{pathAccount + "/app", browser, form(i.serveApp, i.mineFresh(i.serveNewApp))},
 		{pathAccount + "/recovery", browser, post(i.mineFresh(i.serveRecovery))},
+		{pathAccount + "/identity", browser, post(i.mine(i.serveLinkIdentity))},
+		{pathAccount + "/unlink", browser, post(i.mine(i.serveUnlink))},
 		{pathEnd, arrival, form(i.serveEndSession, i.serveEndSession)},
 		{pathLogout, browser, form(i.serveLogout, i.serveSignOut)},
 		{"/favicon.ico", browser, get(serveIcon)},

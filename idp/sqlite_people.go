@@ -12,8 +12,19 @@ type dbUsers struct{ *db }
 func nameKey(name string) string { return strings.ToLower(name) }
 
 func (d dbUsers) Create(ctx context.Context, a Account) error {
-	return d.exec(ctx, nil, `INSERT INTO users (id, name, name_key, password, provider, subject, groups, seen, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		a.ID, a.Name, nameKey(a.Name), a.Password, a.Provider, a.Subject, strings.Join(a.Groups, "\n"), ms(a.Seen), ms(a.Created))
+	return d.change(ctx, func(tx transaction) error {
+		err := execOn(ctx, tx, nil, `INSERT INTO users (id, name, name_key, password, provider, subject, groups, seen, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			a.ID, a.Name, nameKey(a.Name), a.Password, a.Provider, a.Subject, strings.Join(a.Groups, "\n"), ms(a.Seen), ms(a.Created))
+		if err != nil || a.Provider == "" {
+			return err
+		}
+		return putIdentity(ctx, tx, Identity{Provider: a.Provider, Subject: a.Subject, UserID: a.ID, Name: a.Name, Created: a.Created})
+	})
+}
+
+func putIdentity(ctx context.Context, e transaction, id Identity) error {
+	return execOn(ctx, e, nil, `INSERT INTO identities (provider, subject, user_id, name, created) VALUES (?, ?, ?, ?, ?)`,
+		id.Provider, id.Subject, id.UserID, id.Name, ms(id.Created))
 }
 
 func (d dbUsers) Update(ctx context.Context, u User) error {
@@ -30,7 +41,7 @@ func (d dbUsers) ByName(ctx context.Context, name string) (Account, error) {
 }
 
 func (d dbUsers) BySubject(ctx context.Context, provider, subject string) (Account, error) {
-	return d.one(ctx, `u.provider <> '' AND u.provider = ? AND u.subject = ?`, provider, subject)
+	return d.one(ctx, `u.id = (SELECT user_id FROM identities WHERE provider = ? AND subject = ?)`, provider, subject)
 }
 
 func (d dbUsers) one(ctx context.Context, where string, args ...any) (Account, error) {
@@ -112,6 +123,42 @@ func (d dbUsers) SignOut(ctx context.Context, id string) error {
 
 func (d dbUsers) Delete(ctx context.Context, id string) error {
 	return d.exec(ctx, ErrNotFound, `DELETE FROM users WHERE id = ?`, id)
+}
+
+func (d dbUsers) Link(ctx context.Context, id Identity, limit int) error {
+	return d.change(ctx, func(tx transaction) error {
+		var n int
+		if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM identities WHERE user_id = ?`, id.UserID).Scan(&n); err != nil {
+			return err
+		}
+		if n >= limit {
+			return ErrFull
+		}
+		return putIdentity(ctx, tx, id)
+	})
+}
+
+func (d dbUsers) Identities(ctx context.Context, userID string) ([]Identity, error) {
+	rows, err := d.read.QueryContext(ctx, `SELECT provider, subject, name, created FROM identities WHERE user_id = ? ORDER BY created, provider, subject`, userID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all []Identity
+	for rows.Next() {
+		id := Identity{UserID: userID}
+		var created int64
+		if err := rows.Scan(&id.Provider, &id.Subject, &id.Name, &created); err != nil {
+			return nil, err
+		}
+		id.Created = at(created)
+		all = append(all, id)
+	}
+	return all, rows.Err()
+}
+
+func (d dbUsers) Unlink(ctx context.Context, id Identity) error {
+	return d.exec(ctx, ErrNotFound, `DELETE FROM identities WHERE user_id = ? AND provider = ? AND subject = ?`, id.UserID, id.Provider, id.Subject)
 }
 
 type dbSessions struct{ *db }

@@ -3,6 +3,7 @@ package idp
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"strings"
 	"time"
@@ -88,17 +89,36 @@ type Account struct {
 	Password string
 }
 
-// UserStore keeps people. Names are unique without regard to case, and so are the subjects of a provider.
+// Identity is who somebody is at a provider. Each is of one user.
+type Identity struct {
+	Provider string
+	Subject  string
+	UserID   string
+	Name     string // the e-mail address there, as it was first
+	Created  time.Time
+}
+
+// key names an identity in a form.
+func (id Identity) key() string {
+	d := DigestOf(id.Provider + "\n" + id.Subject)
+	return hex.EncodeToString(d[:16])
+}
+
+// UserStore keeps people. Names are unique without regard to case. Whom a provider vouches for has that identity from the beginning.
 type UserStore interface {
 	Create(ctx context.Context, a Account) error                              // ErrExists
 	ByID(ctx context.Context, id string) (Account, error)                     // ErrNotFound
 	ByName(ctx context.Context, name string) (Account, error)                 // ErrNotFound
-	BySubject(ctx context.Context, provider, subject string) (Account, error) // ErrNotFound
+	BySubject(ctx context.Context, provider, subject string) (Account, error) // by any of their identities; ErrNotFound
 	List(ctx context.Context) ([]User, error)                                 // by name
 	Update(ctx context.Context, u User) error                                 // Name, Groups and Seen; ErrNotFound, ErrExists
 	SetPassword(ctx context.Context, id string, encoded string) error         // ends the user's sessions and links; ErrNotFound
 	SignOut(ctx context.Context, id string) error                             // ends sessions, links, codes and tokens, everywhere; ErrNotFound
 	Delete(ctx context.Context, id string) error                              // with sessions, links, consents, codes and tokens; ErrNotFound
+
+	Link(ctx context.Context, id Identity, limit int) error            // ErrExists; ErrFull when the user has limit; ErrNotFound without the user
+	Identities(ctx context.Context, userID string) ([]Identity, error) // oldest first
+	Unlink(ctx context.Context, id Identity) error                     // of its user; ErrNotFound
 }
 
 // Session is a signed-in browser.

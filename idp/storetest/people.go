@@ -307,3 +307,46 @@ func keys(w *world) {
 	w.no(err)
 	same(w, fmt.Sprint(got), fmt.Sprint([]idp.Key{young}))
 }
+
+// identities: each is of one user, whether they came with it or linked it.
+func identities(w *world) {
+	alice := w.user("alice")
+	vouched := idp.User{ID: "usr_v", Name: "v@corp.example", Provider: "corp", Subject: "17", Created: w.now}
+	w.no(w.Users().Create(w.Context(), idp.Account{User: vouched}))
+	own := idp.Identity{Provider: "corp", Subject: "17", UserID: vouched.ID, Name: vouched.Name, Created: w.now}
+	all, err := w.Users().Identities(w.Context(), vouched.ID)
+	w.no(err)
+	same(w, fmt.Sprint(all), fmt.Sprint([]idp.Identity{own}))
+
+	more := idp.Identity{Provider: "hub", Subject: "17", UserID: alice.ID, Name: "alice@hub.example", Created: w.now}
+	w.no(w.Users().Link(w.Context(), more, 1))
+	w.want(w.Users().Link(w.Context(), more, 5), idp.ErrExists)
+	second := more
+	second.Subject = "18"
+	w.want(w.Users().Link(w.Context(), second, 1), idp.ErrFull)
+	taken := own
+	taken.UserID = alice.ID
+	w.want(w.Users().Link(w.Context(), taken, 5), idp.ErrExists)
+	second.UserID = "usr_none"
+	w.want(w.Users().Link(w.Context(), second, 5), idp.ErrNotFound)
+	a, err := w.Users().BySubject(w.Context(), "hub", "17")
+	w.no(err)
+	same(w, a.User, alice)
+
+	// A user for an identity that is linked is not made, and neither is half of one.
+	w.want(w.Users().Create(w.Context(), idp.Account{User: idp.User{ID: "usr_x", Name: "x", Provider: "hub", Subject: "17", Created: w.now}}), idp.ErrExists)
+	_, err = w.Users().ByID(w.Context(), "usr_x")
+	w.want(err, idp.ErrNotFound)
+
+	other := more
+	other.UserID = vouched.ID
+	w.want(w.Users().Unlink(w.Context(), other), idp.ErrNotFound)
+	w.no(w.Users().Unlink(w.Context(), more))
+	w.want(w.Users().Unlink(w.Context(), more), idp.ErrNotFound)
+	_, err = w.Users().BySubject(w.Context(), "hub", "17")
+	w.want(err, idp.ErrNotFound)
+	same(w, w.race(func() error { return w.Users().Link(w.Context(), more, 5) }, idp.ErrExists), 1)
+	w.no(w.Users().Delete(w.Context(), alice.ID))
+	_, err = w.Users().BySubject(w.Context(), "hub", "17")
+	w.want(err, idp.ErrNotFound)
+}

@@ -31,6 +31,7 @@ func Run(t *testing.T, open func(t *testing.T) idp.Store) {
 		{"RotateOnce", rotateOnce},
 		{"RotateTogether", rotateTogether},
 		{"PersonalTokens", personalTokens},
+		{"Identities", identities},
 		{"Exchanged", exchanged},
 		{"Connections", connections},
 		{"DeleteFamily", deleteFamily},

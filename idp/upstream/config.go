@@ -43,6 +43,10 @@ type Config struct {
 	// stay connected, then they sign in again. Whoever was removed there is out here after that at the latest. Default 168h; at least 5m.
 	MaxAge time.Duration `koanf:"max_age"`
 
+	// Link lets people who are users already link an identity there, on their account page, and sign in with it too. It gives them
+	// no group. Default false; those that are linked count only while it is true.
+	Link bool `koanf:"link"`
+
 	// Assertions are what programs bring from the provider instead of a sign-in.
 	Assertions Assertions `koanf:"assertions"`
 }

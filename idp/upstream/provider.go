@@ -50,6 +50,7 @@ type Provider struct {
 	Name   string
 	Label  string
 	MaxAge time.Duration
+	Link   bool // people may link an identity there
 
 	// Issuer is the identifier of an OpenID Connect provider, and "" for others.
 	Issuer string
@@ -71,7 +72,7 @@ type way interface {
 // that the provider must be certified by; nil for the system's.
 func New(name string, c Config, redirect string, roots *x509.CertPool) *Provider {
 	c = c.resolved(name)
-	p := &Provider{Name: name, Label: c.Label, MaxAge: c.MaxAge, Assertions: c.Assertions, prefix: c.Prefix}
+	p := &Provider{Name: name, Label: c.Label, MaxAge: c.MaxAge, Link: c.Link, Assertions: c.Assertions, prefix: c.Prefix}
 	t := &http.Transport{
 		Proxy: http.ProxyFromEnvironment, TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 		MaxResponseHeaderBytes: 64 << 10, MaxIdleConnsPerHost: 4, IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true,
