@@ -69,19 +69,22 @@ func (c *cli) rootCertificate(machine string) ([]byte, error) {
 	return root, nil
 }
 
-// trustStore is a folder of certificates that a machine trusts, and what makes it read the folder again.
+// trustStore is a folder of certificates that a machine trusts, and what makes it read the folder again: after one has
+// come, and after one has gone.
 type trustStore struct {
-	dir    string
-	update []string
+	dir        string
+	come, gone []string
 }
 
 // trustStores are those of the systems that have one; the first whose folder is there is this machine's.
 func trustStores() []trustStore {
+	debian, fedora, arch := []string{"update-ca-certificates"}, []string{"update-ca-trust", "extract"}, []string{"update-ca-trust"}
 	return []trustStore{
-		{"/usr/local/share/ca-certificates", []string{"update-ca-certificates"}},     // Debian, Ubuntu, Alpine
-		{"/etc/pki/ca-trust/source/anchors", []string{"update-ca-trust", "extract"}}, // Fedora, RHEL
-		{"/etc/ca-certificates/trust-source/anchors", []string{"update-ca-trust"}},   // Arch
-		{"/etc/pki/trust/anchors", []string{"update-ca-certificates"}},               // SUSE
+		// Debian, Ubuntu, Alpine. Without --fresh the links to what is gone stay in /etc/ssl/certs.
+		{"/usr/local/share/ca-certificates", debian, append(debian, "--fresh")},
+		{"/etc/pki/ca-trust/source/anchors", fedora, fedora},      // Fedora, RHEL
+		{"/etc/ca-certificates/trust-source/anchors", arch, arch}, // Arch
+		{"/etc/pki/trust/anchors", debian, debian},                // SUSE
 	}
 }
 
@@ -103,11 +106,11 @@ func (c *cli) changeTrust(ctx context.Context, stores []trustStore, root []byte,
 		if _, err := os.Stat(s.dir); err != nil {
 			continue
 		}
-		path := filepath.Join(s.dir, file)
+		path, update := filepath.Join(s.dir, file), s.come
 		if add {
 			err = os.WriteFile(path, root, 0o644)
 		} else {
-			err = os.Remove(path)
+			err, update = os.Remove(path), s.gone
 		}
 		switch {
 		case errors.Is(err, fs.ErrPermission):
@@ -115,7 +118,7 @@ func (c *cli) changeTrust(ctx context.Context, stores []trustStore, root []byte,
 		case err != nil:
 			return fmt.Errorf("cannot change what this machine trusts: %w", err)
 		}
-		if err := c.command(ctx, s.update); err != nil {
+		if err := c.command(ctx, update); err != nil {
 			return err
 		}
 		return c.trusted(cert, path, add)

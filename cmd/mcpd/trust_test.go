@@ -101,8 +101,8 @@ func TestTrustStore(t *testing.T) {
 	}
 	store := t.TempDir()
 	stores := []trustStore{
-		{filepath.Join(store, "none"), []string{"false"}},
-		{store, []string{"sh", "-c", "ls " + store + "/*.crt | wc -l >>" + dir + "/updated"}},
+		{filepath.Join(store, "none"), []string{"false"}, []string{"false"}},
+		{store, []string{"sh", "-c", "ls " + store + "/*.crt | wc -l >>" + dir + "/updated"}, []string{"sh", "-c", "echo gone $(ls " + store + "/*.crt | wc -l) >>" + dir + "/updated"}},
 	}
 	var out bytes.Buffer
 	c := &cli{stdout: &out, stderr: &out}
@@ -128,7 +128,7 @@ func TestTrustStore(t *testing.T) {
 	if err := c.changeTrust(t.Context(), stores, root, false); err == nil {
 		t.Error("what is not there was taken away")
 	}
-	if updated, err := os.ReadFile(filepath.Join(dir, "updated")); err != nil || strings.Join(strings.Fields(string(updated)), " ") != "1 0" {
+	if updated, err := os.ReadFile(filepath.Join(dir, "updated")); err != nil || strings.Join(strings.Fields(string(updated)), " ") != "1 gone 0" {
 		t.Errorf("the store was read again with %q, %v", updated, err)
 	}
 	if err := c.changeTrust(t.Context(), stores[:1], root, true); err == nil || !strings.Contains(err.Error(), "cannot find where this machine keeps") {
