@@ -103,6 +103,16 @@ func TestClientsOverTLS(t *testing.T) {
 			}
 		})
 	}
+	t.Run("inspector-web", func(t *testing.T) { // which opens no browser: it is in one
+		environ, _ := browserEnv(t, s.instance, "inspector-web")
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, nodeBinary(), filepath.Join(peersDir(), "inspector.mjs"), inspector, target)
+		cmd.Env, cmd.Dir, cmd.WaitDelay = append(environ, more...), s.dir, 5*time.Second
+		if out, err := cmd.CombinedOutput(); err != nil || !bytes.Contains(out, []byte("signs in at auth.mcp.test\ncalled in the era modern\n")) {
+			t.Errorf("%v\n%s", err, out)
+		}
+	})
 	for _, protocol := range []string{"legacy", "auto"} {
 		t.Run("remote-"+protocol, func(t *testing.T) {
 			environ, log := browserEnv(t, s.instance, "remote-"+protocol)
