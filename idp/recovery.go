@@ -100,7 +100,7 @@ func (i *Issuer) serveRecovery(w http.ResponseWriter, r *http.Request, session *
 	for range recoveryCodes {
 		code := rand.Text()[:recoveryLength]
 		f.Data = append(f.Data, recoveryHash(u.ID, code)...)
-		page.Codes = append(page.Codes, strings.ToLower(fmt.Sprintf("%s-%s-%s-%s", code[:4], code[4:8], code[8:12], code[12:])))
+		page.Codes = append(page.Codes, fmt.Sprintf("%s-%s-%s-%s", code[:4], code[4:8], code[8:12], code[12:])) // as capitals: l looks like 1
 	}
 	if old != nil {
 		if err := i.store.Factors().Delete(ctx, u.ID, old.ID); err != nil && !errors.Is(err, ErrNotFound) {

@@ -3,20 +3,32 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/mcpd/mcpd/idp/upstream/upstreamtest"
 )
 
 // TestPasskeys: a real browser with a virtual authenticator signs in by passkey, by password and passkey, by password and code,
-// and by nothing that is locked or removed. That is testdata/peers/people.mjs, line by line.
+// by a linked identity and a recovery code, and by nothing that is locked or removed. That is testdata/peers/people.mjs, line by line.
 func TestPasskeys(t *testing.T) {
 	t.Parallel()
 	foreign(t)
 	need(t, "node", "chromium", "npm:playwright-core", "npm:axe-core")
-	d := startDaemon(t, demoConfig)
+	s := upstreamtest.OpenID(t)
+	s.Person = &upstreamtest.Person{Subject: "17", Email: "alice@corp.example", Verified: true}
+	d := startDaemon(t, fmt.Sprintf(`
+[auth.providers.corp]
+label         = "Corp"
+url           = %q
+client_id     = %q
+client_secret = %q
+link          = true
+%s`, s.URL, upstreamtest.ClientID, upstreamtest.ClientSecret, demoConfig))
 	d.addUser()
 	environ, _ := browserEnv(t, d, "passkeys")
 	cmd := exec.CommandContext(t.Context(), nodeBinary(), filepath.Join(peersDir(), "people.mjs"), strings.TrimSuffix(d.url("demo"), "/demo/mcp"))
@@ -25,7 +37,7 @@ func TestPasskeys(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	if n := strings.Count(string(out), "\n"); n != 9 {
-		t.Errorf("%d of 9 things went well:\n%s", n, out)
+	if n := strings.Count(string(out), "\n"); n != 10 {
+		t.Errorf("%d of 10 things went well:\n%s", n, out)
 	}
 }

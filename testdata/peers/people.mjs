@@ -1,6 +1,6 @@
 // A person at the issuer's pages in a headless Chromium, with a passkey on a virtual authenticator (WebAuthn, through the
 // DevTools protocol): signs in by password, makes a passkey, signs in by it alone, adds an app for codes, signs in by password
-// and code, and ends it all.
+// and code, by an identity elsewhere that it links and a recovery code, and ends it all.
 //
 //   node people.mjs ISSUER
 //
@@ -125,15 +125,44 @@ try {
   await page.fill('#newcode', totp(key));
   await press('#confirm');
   await says('Your app for codes is ready');
+  await press('#newrecovery');
+  await says('They are shown only now');
+  await picture('recovery');
+  const recovery = await page.locator('#codes code').allTextContents();
+  await press('#kept');
+  await says('10 left');
+  await press('a[href^="/login/with/corp?link="]');
+  at('/login/from/corp');
+  await says('alice@corp.example');
+  await picture('identity');
+  await press('#link');
+  await says('It is linked');
   await picture('account');
   await press('#signout');
   await password();
+  await page.click('summary');
   await picture('second');
   await page.fill('#code', totp(key, Math.floor(Date.now() / 30_000) + 1)); // the next: this one set the app up
   await press('#confirm');
   at('/account');
   await says('by password and code');
   console.log('signed in by password and code');
+
+  await press('#signout');
+  await page.goto(`${issuer}/login`);
+  await press('a[href^="/login/with/corp"]');
+  at('/login/second');
+  await page.click('summary');
+  await page.fill('#recovery', 'not-a-code');
+  await press('#recover');
+  await says('This recovery code is not right');
+  await picture('second-again');
+  await page.fill('#recovery', recovery[4]);
+  await press('#recover');
+  at('/account');
+  await says('by corp and recovery code');
+  await says('9 left');
+  console.log('signed in by a linked identity and a recovery code');
 
   // What a client sends people to: the question, and a page of an error.
   const registered = await (await fetch(`${issuer}/register`, {
