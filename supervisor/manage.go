@@ -166,7 +166,7 @@ func (s *server[C]) revive(w *worker[C], now time.Time) {
 	if calls == 0 || !w.owned || w.generation != s.generation || now.Sub(used) > s.o.Backoff.Stable {
 		return
 	}
-	if s.door.state == open && !s.coming(w.key) && s.room() {
+	if s.door.state == open && !s.coming(w.key) && s.spare(w.key) == nil && s.room() {
 		_ = s.launch(w.key, true, now) // if there is no place for it now, the next call asks again
 	}
 }
