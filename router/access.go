@@ -23,7 +23,9 @@ type AccessRecord struct {
 	Duration  time.Duration // until the last byte
 	RequestID string        // as in the X-Request-Id of the answer
 	Addr      string        // of the client with port; the port is 0 where a trusted proxy told the address
-	Trace     string        // trace id of a valid traceparent header
+	Trace     string        // trace id of a valid traceparent header,
+	Parent    string        // its span id,
+	Untraced  bool          // and that it says not to be sampled
 	Facts
 }
 
@@ -33,6 +35,8 @@ type Facts struct {
 	Tool      string // name of the tool, prompt or resource
 	RPCStatus string // "ok", or what went wrong in a word or a code
 	RPCClient string // name and version the client gave of itself
+	RPCBegun  time.Time
+	RPCTook   time.Duration
 }
 
 // statusGone is nginx's number for a client that closed the connection first.
@@ -55,6 +59,9 @@ func (r *Router) Note(ctx context.Context, f Facts) {
 	keep(&x.rec.Facts.Tool, f.Tool)
 	keep(&x.rec.Facts.RPCStatus, f.RPCStatus)
 	keep(&x.rec.Facts.RPCClient, f.RPCClient)
+	if !f.RPCBegun.IsZero() {
+		x.rec.Facts.RPCBegun, x.rec.Facts.RPCTook = f.RPCBegun, f.RPCTook
+	}
 }
 
 // LogAccess returns an Options.Access that writes each record as one info line.

@@ -601,12 +601,17 @@ func TestTraceID(t *testing.T) {
 		"": "",
 		"00-" + id + "-00f067aa0ba902b7-01, 00-" + id + "-0-01": "",
 	} {
-		if got := traceID([]string{header}); got != want {
+		if got, parent, untraced := traceparent([]string{header}); got != want || (parent == "00f067aa0ba902b7") != (want != "") || untraced {
 			t.Errorf("%q: %q", header, got)
 		}
 	}
-	if traceID(nil) != "" || traceID([]string{"00-" + id + "-00f067aa0ba902b7-01", "x"}) != "" {
-		t.Error("none, or two")
+	for _, lines := range [][]string{nil, {"00-" + id + "-00f067aa0ba902b7-01", "x"}} {
+		if got, _, _ := traceparent(lines); got != "" {
+			t.Errorf("%q: %q", lines, got)
+		}
+	}
+	if _, _, untraced := traceparent([]string{"00-" + id + "-00f067aa0ba902b7-02"}); !untraced {
+		t.Error("the flag sampled is not looked at")
 	}
 }
 

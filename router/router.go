@@ -139,8 +139,9 @@ func (r *Router) answer(serve func(*Router, *exchange, *http.Request) error, w h
 	x := &exchange{Context: req.Context(), ResponseWriter: w, router: r, number: r.count.Add(1)}
 	x.rec = AccessRecord{
 		Time: time.Now(), RequestID: r.requestID(x.number), Host: clip(req.Host), Method: clip(req.Method), Path: clip(req.URL.Path),
-		Addr: req.RemoteAddr, Trace: traceID(req.Header["Traceparent"]),
+		Addr: req.RemoteAddr,
 	}
+	x.rec.Trace, x.rec.Parent, x.rec.Untraced = traceparent(req.Header["Traceparent"])
 	x.idHeader[0] = x.rec.RequestID
 	w.Header()["X-Request-Id"] = x.idHeader[:]
 	if len(req.TransferEncoding) > 0 {

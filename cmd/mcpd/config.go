@@ -127,6 +127,15 @@ type AdminConfig struct {
 	// signing in; "localhost" means both loopback addresses. Default: "", no such listener.
 	// SIGHUP: no, needs a restart.
 	Metrics string `koanf:"metrics"`
+
+	// Traces is the URL of an OTLP collector that takes traces over HTTP as JSON, such as
+	// "http://localhost:4318": a span for each request, and one for the call in it. A caller's
+	// traceparent is gone on from. Default: "", no traces. SIGHUP: no, needs a restart.
+	Traces string `koanf:"traces"`
+
+	// TracesHeaders are sent to it, such as an API key of a service. Default: none.
+	// SIGHUP: no, needs a restart.
+	TracesHeaders map[string]string `koanf:"traces_headers"`
 }
 
 // DefaultConfig is the lowest layer.

@@ -34,6 +34,9 @@ func (c *checker) all() {
 	if problem := checkMetrics(c.Admin.Metrics); problem != "" {
 		c.wrong("admin.metrics", problem)
 	}
+	if problem := checkTraces(c.Admin.Traces); problem != "" {
+		c.wrong("admin.traces", problem)
+	}
 	c.door()
 	for _, name := range slices.Sorted(maps.Keys(c.Servers)) {
 		c.server(name, c.Servers[name])

@@ -95,6 +95,7 @@ func (d *daemon) openDoor(cfg *Config) (err error) {
 			return err
 		}
 	}
+	d.traces = newTracer(cfg.Admin, d.log.Named("traces"))
 	d.router = d.newRouter(cfg)
 	d.listener.Handle(d.router)
 	d.listener.HandlePlain(d.certs.HTTP01(d.router.ToHTTPS()))
@@ -137,6 +138,7 @@ func principalID(r *http.Request) string {
 func (d *daemon) access(write func(*router.AccessRecord)) func(*router.AccessRecord) {
 	return func(a *router.AccessRecord) {
 		d.world.Load().answered(a.Server, a.Status)
+		d.traces.record(a)
 		write(a)
 	}
 }
@@ -150,7 +152,9 @@ func (d *daemon) observe(t *tenant, c bridge.CallRecord) {
 	if c.Code != 0 {
 		status = strconv.Itoa(c.Code)
 	}
-	d.router.Note(c.Context, router.Facts{RPCMethod: c.Method, Tool: c.Tool, RPCStatus: status, RPCClient: c.Client})
+	d.router.Note(c.Context, router.Facts{
+		RPCMethod: c.Method, Tool: c.Tool, RPCStatus: status, RPCClient: c.Client, RPCBegun: c.Ended.Add(-c.Duration), RPCTook: c.Duration,
+	})
 }
 
 // invocation is how the person at the terminal calls this program: `go run` leaves the binary in a

@@ -64,6 +64,7 @@ type daemon struct {
 	updating   sync.Mutex // one update at a time
 	socket     string
 	metrics    *router.Listener // nil without [admin] metrics
+	traces     *tracer          // nil without [admin] traces
 	firstUser  *newcomer        // set on the first start only
 
 	neighbours bridge.Neighbours
@@ -123,6 +124,7 @@ func (c *cli) serve(ctx context.Context, flags map[string]any) error {
 	}
 	d.banner(c.stdout)
 	d.manager.Ready(d.summary())
+	d.background.Go(func() { d.traces.run(closing) })                                        // ends with closing
 	d.background.Go(func() { d.grownUp(closing) })                                           // ends with closing
 	d.background.Go(func() { d.tuneHeap(closing) })                                          // ends with closing
 	d.background.Go(func() { d.check(closing) })                                             // ends with closing
