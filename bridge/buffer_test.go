@@ -11,7 +11,7 @@ import (
 // TestBuffersAreBounded: what a large message needed is not kept for the small ones after it.
 func TestBuffersAreBounded(t *testing.T) {
 	var p buffers
-	for range 100 {
+	for range 20 {
 		small := p.get()
 		if cap(small.b) > keptBuffer || len(small.b) != 0 {
 			t.Fatalf("a buffer of %d bytes, %d of them used", cap(small.b), len(small.b))

@@ -34,7 +34,7 @@ func TestReplayIsBounded(t *testing.T) {
 		return last
 	}
 	mine := fill(&session{id: newSID(), who: "alice"}, 1, 1000)
-	for range 40 {
+	for range 10 {
 		fill(&session{id: newSID(), who: "bob"}, 20, 200<<10)
 	}
 	if got, _ := h.take(&session{id: mine.id, who: "alice"}, mine.name); got == nil {
@@ -49,7 +49,7 @@ func TestReplayIsBounded(t *testing.T) {
 		}
 	}
 	for i := range 20 {
-		fill(&session{id: newSID(), who: fmt.Sprint(i)}, 15, 300<<10)
+		fill(&session{id: newSID(), who: fmt.Sprint(i)}, 5, 300<<10)
 	}
 	if h.all.bytes > maxServerReplay || h.all.tracks > maxServerTracks {
 		t.Errorf("the server keeps %+v", h.all)

@@ -40,7 +40,8 @@ type SandboxConfig struct {
 	// By is what keeps it in: "landlock", by which what may not be read is there and refused; or "bwrap", a
 	// program to be installed, with which a worker has a root directory, a /tmp and a list of processes of its own,
 	// and does not start where that cannot be. With "bwrap" every worker is kept in, whatever read and write say;
-	// SIGTERM ends it at once. Default: "landlock".
+	// SIGTERM ends it at once, and the system-wide service of mcpd service install may not mount what it takes.
+	// Default: "landlock".
 	By string `koanf:"by"`
 }
 

@@ -170,6 +170,11 @@ func TestPinnedPackages(t *testing.T) {
 	}
 	says("1.1.0")
 
+	// A sandbox that does not name the package lets it be read, and installed.
+	d.configure(config(fmt.Sprintf("sandbox = { write = [%q], network = false }", d.path("home"))))
+	d.must("reload")
+	says("1.1.0")
+
 	d.configure(config("install_scripts = true"))
 	d.must("reload")
 	says("1.1.0 script")
