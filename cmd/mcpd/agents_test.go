@@ -18,15 +18,6 @@ import (
 	"time"
 )
 
-// documentsOfAgents are what Claude Code and Codex publish about themselves: the tests have no Internet.
-const documentsOfAgents = `
-[auth.documents]
-pinned = [
-  '{"client_id":"https://claude.ai/oauth/claude-code-client-metadata","client_name":"Claude Code","redirect_uris":["http://localhost/callback","http://127.0.0.1/callback"],"grant_types":["authorization_code","refresh_token"],"response_types":["code"],"token_endpoint_auth_method":"none"}',
-  '{"client_id":"https://chatgpt.com/oauth/codex/client.json","client_name":"Codex","redirect_uris":["http://127.0.0.1/callback","http://localhost/callback"],"grant_types":["authorization_code","refresh_token"],"response_types":["code"],"token_endpoint_auth_method":"none"}',
-]
-`
-
 // TestAgents: coding agents sign in through the real pages in Chromium, known by a document of theirs (CIMD) or registered
 // (RFC 7591), and call a tool, at hosts of a domain with certificates of a private authority. Only the language model behind
 // them is a stand-in: it wants that tool called.

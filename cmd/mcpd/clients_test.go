@@ -412,3 +412,12 @@ func TestStatusNames(t *testing.T) {
 		}
 	}
 }
+
+// documentsOfAgents are what Claude Code and Codex publish about themselves: the tests have no Internet.
+const documentsOfAgents = `
+[auth.documents]
+pinned = [
+  '{"client_id":"https://claude.ai/oauth/claude-code-client-metadata","client_name":"Claude Code","redirect_uris":["http://localhost/callback","http://127.0.0.1/callback"],"grant_types":["authorization_code","refresh_token"],"response_types":["code"],"token_endpoint_auth_method":"none"}',
+  '{"client_id":"https://chatgpt.com/oauth/codex/client.json","client_name":"Codex","redirect_uris":["http://127.0.0.1/callback","http://localhost/callback"],"grant_types":["authorization_code","refresh_token"],"response_types":["code"],"token_endpoint_auth_method":"none"}',
+]
+`
