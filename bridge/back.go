@@ -123,6 +123,18 @@ func (c *Conn) forModern(dst []byte, call *Call, id uint64) []byte {
 	return append(dst, '}')
 }
 
+// extensionsOf are the extensions in a client's capabilities, as the inside of an object in one line. Tasks are left out:
+// they are of one generation only, and the bridge's own to tell.
+func extensionsOf(caps []byte) string {
+	p := memberOf(caps, span{0, len(caps)}, "extensions")
+	if !p.isObj(caps) {
+		return ""
+	}
+	in := members(nil, caps, p, func(key []byte) bool { return string(key) != taskExtension })
+	flatten(in)
+	return string(in)
+}
+
 // appendCaps appends what a session's client said at initialize, in the modern generation's
 // words: what it can be asked under its revision, its extensions and experiments. Tasks are
 // of another design there, and roots announce no changes.

@@ -167,6 +167,18 @@ func (t *catalogue) drop(name string, which lists) (has bool) {
 	return has
 }
 
+// extended are the shelves of a person's workers that know of extensions.
+func (t *catalogue) extended(who string) (names []string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for name := range t.shelves {
+		if p, owner := splitKey(name); owner == who && p.extensions != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // own are the shelves of single persons in shared isolation.
 func (t *catalogue) own() (names []string) {
 	t.mu.Lock()

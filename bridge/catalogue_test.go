@@ -22,6 +22,7 @@ type shop struct {
 	result  string // more members of a list's result
 	pages   int    // of tools
 	live    map[string]net.Conn
+	told    map[string]string // by key: the capabilities of initialize
 	started atomic.Int32
 	slow    time.Duration // until a worker has started
 }
@@ -60,6 +61,10 @@ func (h *shop) answer(key string, line []byte, e *envelope) string {
 	case "server/discover":
 		return `"result":{"supportedVersions":["2026-07-28"],` + caps + `,"_meta":{"` + metaServer + `":` + info + `}}`
 	case "initialize":
+		if h.told == nil {
+			h.told = map[string]string{}
+		}
+		h.told[key] = string(memberOf(line, e.params, "capabilities").of(line))
 		return `"result":{"protocolVersion":"2025-11-25",` + caps + `,"serverInfo":` + info + `}`
 	case "tools/list":
 		n := 0

@@ -26,7 +26,11 @@ func (c *Conn) initialize(ctx context.Context, p profile) (refused bool, err err
 	if c.s.private() {
 		c.asked = p.asks
 	}
-	f, err := c.request(ctx, "initialize", `"protocolVersion":"`+latestLegacy+`","capabilities":`+c.asked.capabilities()+
+	caps := []byte(c.asked.capabilities())
+	if c.s.private() && p.extensions != "" {
+		caps = append(append(comma(caps[:len(caps)-1]), `"extensions":{`+p.extensions...), "}}"...)
+	}
+	f, err := c.request(ctx, "initialize", `"protocolVersion":"`+latestLegacy+`","capabilities":`+string(caps)+
 		`,"clientInfo":{"name":"mcpd","version":`+string(quote(nil, c.s.o.Version))+`}`)
 	if err != nil {
 		return false, fmt.Errorf("cannot initialize the server: %w", err)

@@ -26,13 +26,14 @@ type Call struct {
 
 // Client is what the other end said of itself: per session or per request.
 type Client struct {
-	Version string
-	Name    string // in Info, "" if unknown
-	Info    []byte // raw, nil if unknown
-	Caps    []byte // raw, nil if unknown
-	asks    asks
-	session sid // zero in the modern generation
-	opened  time.Time
+	Version    string
+	Name       string // in Info, "" if unknown
+	Info       []byte // raw, nil if unknown
+	Caps       []byte // raw, nil if unknown
+	asks       asks
+	extensions string // of a session's Caps, as extensionsOf gives them
+	session    sid    // zero in the modern generation
+	opened     time.Time
 }
 
 // Reply is how a call ended: a result, input required, or an error. A result
@@ -125,11 +126,14 @@ func (call *Call) profile(s *Server) profile {
 		return profile{}
 	}
 	var p profile
-	if call.Client.asks != 0 {
-		// A modern worker is told with every call; a legacy one once for all.
-		told := call.Modern && !s.era.legacy() || !call.Modern && s.era.modernOnly()
-		if !told {
-			p = profile{legacy: true, asks: call.Client.asks}
+	// A modern worker is told with every call; a legacy one once for all.
+	if told := call.Modern && !s.era.legacy() || !call.Modern && s.era.modernOnly(); !told {
+		extensions := call.Client.extensions
+		if call.Modern {
+			extensions = extensionsOf(call.Client.Caps)
+		}
+		if call.Client.asks != 0 || extensions != "" {
+			p = profile{legacy: true, asks: call.Client.asks, extensions: extensions}
 		}
 	}
 	return s.ownWorker(p, &call.Client)

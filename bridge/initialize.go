@@ -30,6 +30,8 @@ func (x *exchange) initialize() {
 		v.info = flat(e.info.of(b), e.broken)
 		v.name = nameOf(v.info)
 	}
+	v.bound()
+	v.extensions = extensionsOf(v.caps)
 	x.call.Client = v.client()
 	id, err := x.s.identity(x.r.Context(), x.call.profile(x.s), x.call.Principal)
 	if err != nil {

@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"encoding/base64"
 	"encoding/hex"
 	"strings"
 )
@@ -8,10 +9,11 @@ import (
 // profile is what a worker is started for: the part of its key that the bridge
 // reads. The zero profile serves every client that is asked nothing.
 type profile struct {
-	legacy  bool // initialised with what its client can be asked
-	asks    asks
-	session sid   // whose own it is, zero where a person's sessions share
-	since   int64 // when that session was opened, Unix seconds; not part of the key
+	legacy     bool // initialised with what its client can be asked and has
+	asks       asks
+	extensions string // of the client's capabilities, the inside of the object
+	session    sid    // whose own it is, zero where a person's sessions share
+	since      int64  // when that session was opened, Unix seconds; not part of the key
 }
 
 const (
@@ -19,46 +21,60 @@ const (
 	keyDigits = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_~" // one for each set of asks
 )
 
-// keyOf composes the pool's key: the principal, or "asks=N:" and the principal, or "asks=N.SESSION:" and the principal.
+// keyOf composes the pool's key: the principal alone, or "asks=", what the worker is for and ":" before it. What it is for
+// is a digit for the asks, then, where there are such, "." and the session, "+" and the extensions.
 func (p profile) keyOf(who string) string {
+	if p.since = 0; p == (profile{}) {
+		if strings.HasPrefix(who, keyPrefix) {
+			return keyPrefix + "-:" + who // a principal that looks like a key is not one
+		}
+		return who
+	}
+	key := keyPrefix + keyDigits[p.asks&63:p.asks&63+1]
 	if p.session != (sid{}) {
-		return keyPrefix + keyDigits[p.asks&63:p.asks&63+1] + "." + hex.EncodeToString(p.session[:]) + ":" + who
+		key += "." + hex.EncodeToString(p.session[:])
 	}
-	if p != (profile{}) {
-		return keyPrefix + keyDigits[p.asks&63:p.asks&63+1] + ":" + who
+	if p.extensions != "" {
+		key += "+" + base64.RawURLEncoding.EncodeToString([]byte(p.extensions))
 	}
-	if strings.HasPrefix(who, keyPrefix) {
-		return keyPrefix + "-:" + who // a principal that looks like a key is not one
-	}
-	return who
+	return key + ":" + who
 }
 
 func splitKey(key string) (profile, string) {
 	rest, ok := strings.CutPrefix(key, keyPrefix)
-	if own, who, has := splitOwn(rest); ok && has {
-		return own, who
-	}
-	if !ok || len(rest) < 2 || rest[1] != ':' {
+	purpose, who, found := strings.Cut(rest, ":")
+	switch {
+	case !ok || !found:
 		return profile{}, key
+	case purpose == "-":
+		return profile{}, who
 	}
-	if at := strings.IndexByte(keyDigits, rest[0]); at >= 0 {
-		return profile{legacy: true, asks: asks(at)}, rest[2:]
+	if p, ok := readPurpose(purpose); ok {
+		return p, who
 	}
-	return profile{}, rest[2:]
+	return profile{}, key
 }
 
-// splitOwn reads the key of a session's own worker.
-func splitOwn(rest string) (p profile, who string, ok bool) {
-	const end = 2 + 2*len(p.session)
-	if len(rest) <= end || rest[1] != '.' || rest[end] != ':' {
-		return profile{}, "", false
+// readPurpose reads what keyOf wrote between prefix and colon.
+func readPurpose(s string) (p profile, ok bool) {
+	s, encoded, extended := strings.Cut(s, "+")
+	s, session, own := strings.Cut(s, ".")
+	at := strings.Index(keyDigits, s)
+	if len(s) != 1 || at < 0 {
+		return p, false
 	}
-	at := strings.IndexByte(keyDigits, rest[0])
-	if n, err := hex.Decode(p.session[:], []byte(rest[2:end])); at < 0 || err != nil || n != len(p.session) {
-		return profile{}, "", false
+	if own {
+		if n, err := hex.Decode(p.session[:], []byte(session[:min(len(session), 2*len(p.session))])); err != nil || n != len(p.session) || len(session) != 2*n {
+			return p, false
+		}
 	}
-	p.legacy, p.asks = at > 0, asks(at)
-	return p, rest[end+1:], true
+	extensions, err := base64.RawURLEncoding.DecodeString(encoded)
+	if err != nil || extended == (encoded == "") {
+		return p, false
+	}
+	p.asks, p.extensions = asks(at), string(extensions)
+	p.legacy = !own || at > 0 || extended
+	return p, true
 }
 
 // Owner returns the principal a worker's key belongs to, for people to read.

@@ -35,6 +35,18 @@ func TestKeys(t *testing.T) {
 	if own.asks, own.legacy = 0, false; !FitsSpare(own.keyOf("usr_1")) {
 		t.Error("a session that is asked nothing cannot have a spare worker")
 	}
+	for _, p := range []profile{
+		{legacy: true, extensions: `"a/b":{"c":"+.:"}`}, {legacy: true, asks: askURL, extensions: `"a/b":{}`, session: sid{7}},
+	} {
+		if got, who := splitKey(p.keyOf("a:+b")); got != p || who != "a:+b" {
+			t.Errorf("%q reads %+v of %q", p.keyOf("a:+b"), got, who)
+		}
+	}
+	for _, key := range []string{"asks=", "asks=:x", "asks=77:x", "asks=7+:x", "asks=7+!:x", "asks=7.00:x", "asks=7.:x", "asks= :x"} {
+		if got, who := splitKey(key); got != (profile{}) || who != key {
+			t.Errorf("%q reads %+v of %q", key, got, who)
+		}
+	}
 	p := profile{legacy: true, asks: askForm | askRoots}
 	if got, _ := splitKey(p.keyOf("usr_1")); got != p {
 		t.Errorf("%q reads %+v", p.keyOf("usr_1"), got)

@@ -52,7 +52,7 @@ func (x *exchange) openSession(version string) *fault {
 
 // client is who opened the session.
 func (v *session) client() Client {
-	return Client{Version: v.version, Name: v.name, Info: v.info, Caps: v.caps, asks: v.asks, session: v.id, opened: v.created}
+	return Client{Version: v.version, Name: v.name, Info: v.info, Caps: v.caps, asks: v.asks, extensions: v.extensions, session: v.id, opened: v.created}
 }
 
 // sessionCall answers one request of an open session.

@@ -18,14 +18,15 @@ type sid [16]byte
 // session is everything an Mcp-Session-Id stands for. It is kept in the id
 // itself, sealed: an idle session costs nothing and outlives the process.
 type session struct {
-	id      sid
-	created time.Time
-	version string
-	asks    asks
-	who     string // the principal; the id alone never authenticates
-	info    []byte // clientInfo, raw
-	name    string // in clientInfo
-	caps    []byte // capabilities, raw
+	id         sid
+	created    time.Time
+	version    string
+	asks       asks
+	who        string // the principal; the id alone never authenticates
+	info       []byte // clientInfo, raw
+	name       string // in clientInfo
+	caps       []byte // capabilities, raw
+	extensions string // in caps; see extensionsOf
 }
 
 // sessionAge is how long an id can be used. A client that gets 404 afterwards
@@ -125,7 +126,7 @@ func (v *session) parse(b []byte) bool {
 		return false
 	}
 	v.version, v.who, v.info, v.caps = knownLegacy(parts[0]), string(parts[1]), parts[2], parts[3]
-	v.name = nameOf(v.info)
+	v.name, v.extensions = nameOf(v.info), extensionsOf(v.caps)
 	return v.version != ""
 }
 

@@ -66,6 +66,9 @@ func (s *Server) loadShelf(name string) {
 
 // keepShelf writes a shelf to the disk, behind.
 func (s *Server) keepShelf(name string) {
+	if p, _ := splitKey(name); p.extensions != "" {
+		return // one of any number that a client may make up: for this life only
+	}
 	if s.o.Memory != nil {
 		s.behind.run("keep\x00"+name, func() { s.storeShelf(name) })
 	}
@@ -97,6 +100,7 @@ func (s *Server) Forget(who string) {
 	for a := range asks(len(keyDigits)) {
 		names = append(names, profile{legacy: true, asks: a}.keyOf(who))
 	}
+	names = append(names, s.catalogue.extended(who)...)
 	for _, name := range names {
 		if name != forAll && s.catalogue.drop(name, listTools|listPrompts|listResources) {
 			s.keepShelf(name)
