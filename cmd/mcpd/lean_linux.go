@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lean gives back the memory that only the start of this process needed: garbage, and those pages of the program's own file
-// that were read for it. Half of the program is touched once, by what every package does before main. What is needed again
-// comes back from the page cache, 16 pages at a time. Nothing depends on it: where it does not work, it is left.
+// lean gives back the memory that only the start of this process needed, or work that has ended: garbage, and those pages of
+// the program's own file that were read for it. Half of the program is touched by what every package does before main. What
+// is needed again comes back from the page cache, 16 pages at a time. Nothing depends on it: where it does not work, it is left.
 func lean() {
 	debug.FreeOSMemory()
 	self, err := os.Readlink("/proc/self/exe")

@@ -4,5 +4,5 @@ package main
 
 import "runtime/debug"
 
-// lean gives back the garbage of the start.
+// lean gives back the memory of garbage.
 func lean() { debug.FreeOSMemory() }

@@ -33,9 +33,6 @@ const (
 	stopTime  = 8 * time.Second
 )
 
-// settleTime is when the start is over: servers that are wanted at once have answered by then, or take very long.
-const settleTime = 5 * time.Second
-
 // daemon is everything `mcpd run` runs. Fields are set in start, in this order, and then only read;
 // what a reload changes is behind world.
 type daemon struct {
@@ -125,7 +122,7 @@ func (c *cli) serve(ctx context.Context, flags map[string]any) error {
 	d.banner(c.stdout)
 	d.manager.Ready(d.summary())
 	d.background.Go(func() { d.traces.run(closing) })                                        // ends with closing
-	d.background.Go(func() { d.grownUp(closing) })                                           // ends with closing
+	d.background.Go(func() { d.stayLean(closing) })                                          // ends with closing
 	d.background.Go(func() { d.tuneHeap(closing) })                                          // ends with closing
 	d.background.Go(func() { d.check(closing) })                                             // ends with closing
 	d.background.Go(func() { d.manager.Watch(closing, func() { d.supervisor.Snapshot() }) }) // ends with closing
@@ -154,15 +151,6 @@ func (c *cli) serve(ctx context.Context, flags map[string]any) error {
 			defer cancel()
 			return d.stop(hurry, finish, admin)
 		}
-	}
-}
-
-// grownUp waits until the start is over, and gives back what only that needed.
-func (d *daemon) grownUp(ctx context.Context) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(settleTime):
-		lean()
 	}
 }
 

@@ -1,0 +1,29 @@
+package main
+
+import (
+	"testing"
+	"time"
+)
+
+// Memory is given back after work, once, and not in the middle of it.
+func TestRestAfterWork(t *testing.T) {
+	t.Parallel()
+	r := rest{}
+	r.done(time.Second)
+	for i, tt := range []struct {
+		used time.Duration // in the minute
+		want bool
+	}{{0, false}, {100 * time.Millisecond, false}, {30 * time.Second, false}, {2 * time.Second, false}, {50 * time.Millisecond, true}, {50 * time.Millisecond, false}, {0, false}, {time.Second, false}, {0, true}} {
+		used := r.looked + tt.used
+		got := r.due(used)
+		if got != tt.want {
+			t.Errorf("minute %d: %v", i, got)
+		}
+		if got {
+			r.done(used)
+		}
+	}
+	if processorTime() <= 0 {
+		t.Error("this process has used no time")
+	}
+}
