@@ -1,8 +1,9 @@
 // A person at the issuer's pages in a headless Chromium, with a passkey on a virtual authenticator (WebAuthn, through the
 // DevTools protocol): signs in by password, makes a passkey, signs in by it alone, adds an app for codes, signs in by password
-// and code, by an identity elsewhere that it links and a recovery code, and ends it all.
+// and code, by an identity elsewhere that it links and a recovery code, connects a device, and ends it all. At a stricter issuer
+// they have to set up a second step first.
 //
-//   node people.mjs ISSUER
+//   node people.mjs ISSUER STRICTER_ISSUER
 //
 //   MCPD_TEST_USER, MCPD_TEST_PASSWORD  what to sign in with
 //   MCPD_TEST_SHOTS=DIR                 keep pictures: wide and narrow, light and dark
@@ -13,7 +14,7 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { chromium } from 'playwright-core';
 
-const issuer = process.argv[2].replace(/\/$/, '');
+const [issuer, stricter] = process.argv.slice(2);
 const env = process.env;
 const browser = await chromium.launch({
   executablePath: env.MCPD_TEST_CHROMIUM || '/usr/bin/chromium',
@@ -71,8 +72,8 @@ try {
   const press = async (id) => { await Promise.all([page.waitForNavigation({ waitUntil: 'load' }), page.click(id)]); };
   const at = (path) => { const now = new URL(page.url()).pathname; if (now !== path) throw new Error(`at ${now}, want ${path}`); };
   const says = async (text) => { if (!(await page.textContent('main')).includes(text)) throw new Error(`does not say ${text}`); };
-  const password = async () => {
-    await page.goto(`${issuer}/login`);
+  const password = async (of = issuer) => {
+    await page.goto(`${of}/login`);
     await page.fill('#username', env.MCPD_TEST_USER);
     await page.fill('#password', env.MCPD_TEST_PASSWORD);
     await press('#signin');
@@ -185,6 +186,27 @@ try {
   await page.goto(`${issuer}/account`);
   console.log('asked about a client');
 
+  // A device without a browser shows a code, which is typed here.
+  const form = async (path, fields) => (await fetch(issuer + path, { method: 'POST', body: new URLSearchParams({ client_id: registered.client_id, ...fields }) })).json();
+  const device = await form('/device_authorization', { resource: `${issuer}/demo/mcp` });
+  await page.goto(device.verification_uri);
+  await picture('device');
+  await page.fill('#user_code', 'BBBB-BBBB');
+  await press('#next');
+  await says('No device is waiting');
+  await picture('device-wrong');
+  await page.fill('#user_code', device.user_code);
+  await press('#next');
+  await says(device.user_code);
+  await picture('device-question');
+  await press('#allow');
+  await says('The device is connected');
+  await picture('device-done');
+  const given = await form('/token', { grant_type: 'urn:ietf:params:oauth:grant-type:device_code', device_code: device.device_code });
+  if (given.token_type !== 'Bearer') throw new Error(`the device got ${JSON.stringify(given)}`);
+  await page.goto(`${issuer}/account`);
+  console.log('connected a device');
+
   // Without scripts everything but the passkey is there, and nothing is in the way.
   const plain = await browser.newContext({ javaScriptEnabled: false });
   const other = await plain.newPage();
@@ -200,6 +222,17 @@ try {
   await press('#passkey');
   await says('not one that is known here');
   console.log('not by a passkey that was removed');
+
+  await password(stricter);
+  at('/login/second');
+  await says('a password alone is not enough');
+  await picture('setup');
+  await page.fill('#newcode', '000000');
+  await press('#confirm');
+  await picture('setup-wrong');
+  await page.fill('#newcode', totp(await page.textContent('.key')));
+  await press('#confirm');
+  console.log('had to set up a second step');
   if (broken.length > 0) throw new Error(`the pages are not as they should be:\n${broken.join('\n')}`);
   code = 0;
 } catch (err) {
