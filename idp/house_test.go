@@ -37,7 +37,8 @@ type house struct {
 	banned atomic.Pointer[string]
 	more   atomic.Pointer[string] // one more resource, of server alpha
 
-	programs *http.Client // of the clients; nil: http.DefaultClient
+	front    atomic.Pointer[http.Handler] // serves in the issuer's place
+	programs *http.Client                 // of the clients; nil: http.DefaultClient
 }
 
 func newHouse(t testing.TB, change ...func(*idp.Options)) *house {
@@ -75,7 +76,14 @@ func newHouse(t testing.TB, change ...func(*idp.Options)) *house {
 	if h.issuer, err = idp.New(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
-	server.Config.Handler = h.issuer.Handler()
+	own := h.issuer.Handler()
+	server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if front := h.front.Load(); front != nil {
+			(*front).ServeHTTP(w, r)
+			return
+		}
+		own.ServeHTTP(w, r)
+	})
 	server.Start()
 	t.Cleanup(func() {
 		server.Close()

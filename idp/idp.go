@@ -153,7 +153,10 @@ func New(ctx context.Context, o Options) (*Issuer, error) {
 	if every <= 0 {
 		every = 10 * time.Minute
 	}
-	// Ends when Close cancels it; Close waits.
+	// Both end when Close cancels them; Close waits.
+	if i.store.Shared() {
+		i.done.Go(func() { i.follow(sweeping) })
+	}
 	i.done.Go(func() { i.sweep(sweeping, every) })
 	return i, nil
 }

@@ -127,6 +127,13 @@ func (r *keyring) rotate(ctx context.Context, now time.Time, drop bool) error {
 	return r.load(ctx)
 }
 
+// renew reads the keys again, which another process may have replaced.
+func (r *keyring) renew(ctx context.Context) error {
+	r.turning.Lock()
+	defer r.turning.Unlock()
+	return r.load(ctx)
+}
+
 // retire removes the keys that nobody needs any more.
 func (r *keyring) retire(ctx context.Context, now time.Time) error {
 	r.turning.Lock()
@@ -207,6 +214,24 @@ func (i *Issuer) RotateKeys(ctx context.Context, drop bool) error {
 	}
 	i.log.Info("keys rotated", zap.Bool("drop", drop))
 	return nil
+}
+
+// follow keeps up with the keys in a store to which others write.
+func (i *Issuer) follow(ctx context.Context) {
+	tick := time.NewTicker(sharedFor)
+	defer tick.Stop()
+	for failed := false; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		err := i.keys.renew(ctx)
+		if err != nil && !failed && ctx.Err() == nil {
+			i.log.Warn("cannot keep up with the keys in the store", zap.Error(err))
+		}
+		failed = err != nil
+	}
 }
 
 func newSignSecret() ([]byte, error) {

@@ -6,12 +6,14 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -150,35 +152,7 @@ func TestPostgres(t *testing.T) {
 		}
 	})
 	t.Run("Crash", func(t *testing.T) { crashing(t, c.create(t), 10) })
-	t.Run("Flow", func(t *testing.T) { // two daemons over one database
-		dsn := c.create(t)
-		h := newHouse(t, func(o *idp.Options) {
-			if err := o.Store.Close(); err != nil {
-				t.Error(err)
-			}
-			o.Store = openPostgres(t, dsn)
-		})
-		a, p := h.registered(loopback), h.signedIn("alice")
-		got := a.redeem(a.code(p, nil), nil).wants(h, 200, "")
-		h.good(got.Access, "alpha")
-		other, err := idp.New(t.Context(), idp.Options{
-			Issuer: h.url, Config: idp.DefaultConfig(), Store: openPostgres(t, dsn), Loopback: true, Now: h.now,
-			Resource: func(r string) (string, string, bool) { return r, "alpha", true }, Allowed: func(string, idp.User) bool { return true },
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer other.Close()
-		if _, err := other.Verify(t.Context(), got.Access, h.resource("alpha")); err != nil {
-			t.Error(err)
-		}
-		if _, err := other.Revoke(t.Context(), "alice"); err != nil {
-			t.Fatal(err)
-		}
-		h.later(2 * time.Second) // what is in memory of another's database is not believed for longer than a second
-		h.bad(got.Access, "alpha")
-		a.refresh(got.Refresh, nil).wants(h, 400, "invalid_grant")
-	})
+	t.Run("Daemons", func(t *testing.T) { twoDaemons(t, c.create(t)) })
 	for dsn, want := range map[string]string{"host=/no/such/folder user=x": "cannot prepare the database", "nonsense": "cannot read the database's address"} {
 		if _, err := idp.OpenPostgres(dsn); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", dsn, err)
@@ -186,5 +160,69 @@ func TestPostgres(t *testing.T) {
 	}
 	if _, err := idp.OpenPostgres("postgres://mcpd:s3cret@:x:y/z"); err == nil || strings.Contains(err.Error(), "s3cret") {
 		t.Error(err)
+	}
+}
+
+// twoDaemons are at one address over one database, behind something that sends each request to the other than the one before.
+func twoDaemons(t *testing.T, dsn string) {
+	h := newHouse(t, func(o *idp.Options) {
+		if err := o.Store.Close(); err != nil {
+			t.Error(err)
+		}
+		o.Store = openPostgres(t, dsn)
+	})
+	other, err := idp.New(t.Context(), idp.Options{
+		Issuer: h.url, Config: idp.DefaultConfig(), Store: openPostgres(t, dsn), Loopback: true, Now: h.now,
+		Resource: func(r string) (string, string, bool) { return r, "alpha", r == h.resource("alpha") }, Allowed: func(string, idp.User) bool { return true },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	daemons := []http.Handler{h.issuer.Handler(), other.Handler()}
+	var n atomic.Int64
+	var front http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { daemons[n.Add(1)%2].ServeHTTP(w, r) })
+	h.front.Store(&front)
+
+	follows := func(what string) {
+		t.Helper()
+		for end := time.Now().Add(time.Minute); !slices.Equal(h.issuer.Keys(), other.Keys()); {
+			if time.Now().After(end) {
+				t.Fatalf("%s: one daemon has the keys %v, the other %v", what, h.issuer.Keys(), other.Keys())
+			}
+			<-time.After(20 * time.Millisecond)
+		}
+	}
+	a, p := h.registered(loopback), h.signedIn("alice")
+	flow := func() tokens {
+		t.Helper()
+		got := a.redeem(a.code(p, nil), nil).wants(h, 200, "")
+		next := a.refresh(got.Refresh, nil).wants(h, 200, "")
+		if twin := a.refresh(got.Refresh, nil).wants(h, 200, ""); twin.Refresh != next.Refresh { // by the other daemon, within the grace
+			t.Error("a refresh token has two successors")
+		}
+		h.good(next.Access, "alpha")
+		if _, err := other.Verify(t.Context(), next.Access, h.resource("alpha")); err != nil {
+			t.Error(err)
+		}
+		return next
+	}
+	flow()
+	for _, drop := range []bool{false, true} {
+		if err := other.RotateKeys(t.Context(), drop); err != nil {
+			t.Fatal(err)
+		}
+		follows(fmt.Sprintf("after a rotation, drop %v", drop))
+		flow()
+	}
+	got := flow()
+	if _, err := other.Revoke(t.Context(), "alice"); err != nil {
+		t.Fatal(err)
+	}
+	h.later(2 * time.Second) // what is in memory of another's database is not believed for longer than a second
+	h.bad(got.Access, "alpha")
+	a.refresh(got.Refresh, nil).wants(h, 400, "invalid_grant")
+	if to := p.browse(a.ask(nil)); to.byID("username") == nil {
+		t.Errorf("a browser is still signed in:\n%s", to.body)
 	}
 }

@@ -91,9 +91,11 @@ type ServerConfig struct {
 type StateConfig struct {
 	// DSN is the address of a PostgreSQL database (14 or later) for users, clients, consents and hashes of tokens, and for
 	// the certificates and keys of tls.mode "acme", as a URL or key=value words:
-	// "postgres://mcpd@db.example/mcpd?sslmode=verify-full". Several daemons may share one; what one has revoked, the
-	// others know within a second, and one of them gets each certificate for all. Default: "", the file mcpd.db in the state directory.
-	// SIGHUP: no, needs a restart.
+	// "postgres://mcpd@db.example/mcpd?sslmode=verify-full". Several daemons with the same configuration may share one, at
+	// one address: a sign-in, a token or a new key of one is good at all, what one has revoked the others refuse within a
+	// second, and one of them gets each certificate for all. Not shared: MCP sessions, their workers and streams, which end with
+	// a revocation only where they are (so each client should stay at one daemon), and limits on tries to sign in.
+	// Default: "", the file mcpd.db in the state directory. SIGHUP: no, needs a restart.
 	DSN string `koanf:"dsn"`
 }
 
