@@ -23,6 +23,7 @@
 //	                         idjag.go     the word of a provider instead of a sign-in, signed for this client and server (ID-JAG)
 //	                         exchange.go  a person's token for one server, for one that is no more for another (RFC 8693)
 //	                         device.go    a device that showed a code, which device_page.go asked its person about (RFC 8628)
+//	                         recheck.go   before a refresh: does the provider still vouch for the person?
 //	                         refresh.go   rotation; the same successor within the grace, else the family ends
 //	browser ─ /account ──▶ account.go   what they use, how they sign in: apps and passkeys, recovery.go, and identities elsewhere (identities.go)
 //	browser ─ GET /end_session ──▶ logout.go   the person is asked; back only to what the client registered
@@ -45,5 +46,5 @@
 // What this package does not do: it does not terminate TLS, route hosts, start
 // processes or read configuration files. It never issues a token that is good
 // at two servers, never stores a secret that it could hand out again (but those of apps for
-// codes, which both sides must know), and knows nothing of MCP beyond the resource URL. An access token is opaque; JWTs are ID tokens only.
+// codes, which both sides must know, and the refresh tokens of providers that are to be asked again), and knows nothing of MCP beyond the resource URL. An access token is opaque; JWTs are ID tokens only.
 package idp

@@ -107,6 +107,7 @@ type Issuer struct {
 	polls    *throttle // of device codes
 	guesses  *throttle // of user codes by address
 	seconds  *throttle // second steps by user
+	rechecks *throttle // of what providers say of a user
 
 	counts    counts
 	documents documents
@@ -185,6 +186,7 @@ func fromOptions(o Options) (*Issuer, error) {
 		polls:    newThrottle(pollInterval-time.Second, 1), // a second less: clocks and networks differ
 		guesses:  newThrottle(6*time.Second, 10),
 		seconds:  newThrottle(2*time.Minute, 5), // three of a million codes are right at any time
+		rechecks: newThrottle(recheckEvery, 1),
 		comers:   newThrottle(time.Minute/time.Duration(o.Config.Registration.Rate), max(10, o.Config.Registration.Rate)),
 	}
 	if i.ended == nil {

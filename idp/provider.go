@@ -249,7 +249,9 @@ func (i *Issuer) vouchedUser(ctx context.Context, p *upstream.Provider, id upstr
 				text: p.Label + " says that you are " + id.Email + ", but no server here lets you in. Ask the administrator to allow you.",
 			}
 		}
-		err = i.store.Users().Create(ctx, Account{User: u})
+		if err = i.store.Users().Create(ctx, Account{User: u}); err == nil {
+			err = i.keepVoucher(ctx, p, u, id.Token)
+		}
 	case err == nil && !(u.Provider == p.Name && u.Subject == id.Subject): // they linked it: it is a way in, and says nothing of them
 		if !p.Link {
 			return User{}, &shown{status: http.StatusForbidden, title: "Linked identities of " + p.Label + " do not count here", text: "You are " + u.Name + " here. Sign in as you did before you linked it."}
@@ -260,7 +262,9 @@ func (i *Issuer) vouchedUser(ctx context.Context, p *upstream.Provider, id upstr
 	case err == nil:
 		changed := u.Name != id.Email || !slices.Equal(u.Groups, id.Groups)
 		u.Name, u.Groups, u.Seen = id.Email, id.Groups, i.now()
-		err = i.store.Users().Update(ctx, u)
+		if err = i.store.Users().Update(ctx, u); err == nil {
+			err = i.keepVoucher(ctx, p, u, id.Token)
+		}
 		i.cache.drop(func(h *held) bool { return h.user.ID == u.ID }) // what is in memory has the old groups
 		if err == nil && changed {
 			i.log.Info("user changed at the provider", zap.String("user", u.Name), zap.String("provider", p.Name), zap.Strings("groups", u.Groups))

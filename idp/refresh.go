@@ -38,6 +38,9 @@ func (s *server) RefreshToken(ctx context.Context, r *op.ClientRequest[oidc.Refr
 	if err != nil {
 		return nil, err
 	}
+	if err := i.recheck(ctx, family.UserID); err != nil {
+		return nil, grantError(err)
+	}
 	if err := s.mayStill(ctx, family); err != nil {
 		return nil, grantError(err)
 	}

@@ -157,6 +157,15 @@ func (d dbUsers) Identities(ctx context.Context, userID string) ([]Identity, err
 	return all, rows.Err()
 }
 
+func (d dbUsers) SetVoucher(ctx context.Context, id, sealed string) error {
+	return d.exec(ctx, ErrNotFound, `UPDATE users SET voucher = ? WHERE id = ?`, sealed, id)
+}
+
+func (d dbUsers) Voucher(ctx context.Context, id string) (sealed string, err error) {
+	err = d.read.QueryRowContext(ctx, `SELECT voucher FROM users WHERE id = ?`, id).Scan(&sealed)
+	return sealed, plain(err)
+}
+
 func (d dbUsers) Unlink(ctx context.Context, id Identity) error {
 	return d.exec(ctx, ErrNotFound, `DELETE FROM identities WHERE user_id = ? AND provider = ? AND subject = ?`, id.UserID, id.Provider, id.Subject)
 }

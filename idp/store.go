@@ -118,6 +118,8 @@ type UserStore interface {
 
 	Link(ctx context.Context, id Identity, limit int) error            // ErrExists; ErrFull when the user has limit; ErrNotFound without the user
 	Identities(ctx context.Context, userID string) ([]Identity, error) // oldest first
+	SetVoucher(ctx context.Context, id, sealed string) error           // ErrNotFound
+	Voucher(ctx context.Context, id string) (string, error)            // ErrNotFound
 	Unlink(ctx context.Context, id Identity) error                     // of its user; ErrNotFound
 }
 

@@ -43,6 +43,11 @@ type Config struct {
 	// stay connected, then they sign in again. Whoever was removed there is out here after that at the latest. Default 168h; at least 5m.
 	MaxAge time.Duration `koanf:"max_age"`
 
+	// Recheck has the provider asked again whenever a program refreshes, whether the person is still there and in which groups: who
+	// was removed there is out here after auth.access_ttl at the latest, not max_age. For that mcpd keeps a refresh token of the
+	// provider's for each person, encrypted, where it gives one (scope offline_access). Only for type "oidc". Default false.
+	Recheck bool `koanf:"recheck"`
+
 	// Link lets people who are users already link an identity there, on their account page, and sign in with it too. It gives them
 	// no group. Default false; those that are linked count only while it is true.
 	Link bool `koanf:"link"`
@@ -123,6 +128,9 @@ func (c Config) Validate(table, name string) (errs []error) {
 		if !validScope.MatchString(s) {
 			bad("scopes", "%q is not a scope", s)
 		}
+	}
+	if c.Recheck && all.Type != typeOpenID {
+		bad("recheck", "is for type \"oidc\" only")
 	}
 	c.Assertions.validate(all.Type, bad)
 	if all.MaxAge < 5*time.Minute {

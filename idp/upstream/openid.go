@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -74,6 +75,9 @@ type about struct {
 func (o *openID) find(ctx context.Context) (party rp.RelyingParty, says about, err error) {
 	c := o.config
 	scopes := append([]string{oidc.ScopeOpenID, oidc.ScopeEmail}, c.Scopes...)
+	if c.Recheck && !slices.Contains(scopes, oidc.ScopeOfflineAccess) {
+		scopes = append(scopes, oidc.ScopeOfflineAccess)
+	}
 	party, err = rp.NewRelyingPartyOIDC(ctx, c.URL, c.ClientID, c.ClientSecret, o.redirect, scopes,
 		rp.WithHTTPClient(o.client),
 		rp.WithVerifierOpts(
@@ -126,10 +130,18 @@ func (o *openID) finish(ctx context.Context, a Attempt, code, iss string) (Ident
 	if err != nil {
 		return Identity{}, refusal(err)
 	}
-	id := tokens.IDTokenClaims
+	id, err := o.identity(ctx, party, tokens.Token, tokens.IDTokenClaims)
+	if o.config.Recheck {
+		id.Token = tokens.RefreshToken
+	}
+	return id, err
+}
+
+// identity reads who somebody is from an ID token, and where that does not say it from userinfo.
+func (o *openID) identity(ctx context.Context, party rp.RelyingParty, token *oauth2.Token, id *oidc.IDTokenClaims) (Identity, error) {
 	email, checked, claims := id.Email, bool(id.EmailVerified), id.Claims
 	if _, ok := claims[o.config.Groups]; (email == "" || !ok && o.config.Groups != noGroups) && party.UserinfoEndpoint() != "" {
-		info, err := rp.Userinfo[*oidc.UserInfo](ctx, tokens.AccessToken, tokens.Type(), id.Subject, party)
+		info, err := rp.Userinfo[*oidc.UserInfo](ctx, token.AccessToken, token.Type(), id.Subject, party)
 		if err != nil {
 			return Identity{}, refusal(err)
 		}
@@ -147,6 +159,45 @@ func (o *openID) finish(ctx context.Context, a Attempt, code, iss string) (Ident
 		return Identity{}, err
 	}
 	return Identity{Subject: id.Subject, Email: email, Groups: o.groups(claims)}, nil
+}
+
+// again uses a refresh token (OpenID Connect Core §12). There may be an ID token with the answer; it has no nonce, or that of
+// the first sign-in, and comes straight from the provider. Only a clear no is a *Refused: all else may be a defect of the moment.
+// groups tells whether the answer says all of them: without an ID token they may be missing from it.
+func (o *openID) again(ctx context.Context, subject, token string) (id Identity, groups bool, err error) {
+	party, _, err := o.discover(ctx)
+	if err != nil {
+		return id, false, err
+	}
+	with := context.WithValue(ctx, oauth2.HTTPClient, o.client)
+	got, err := party.OAuthConfig().TokenSource(with, &oauth2.Token{RefreshToken: token}).Token()
+	var answer *oauth2.RetrieveError
+	if errors.As(err, &answer) && answer.ErrorCode == string(oidc.InvalidGrant) {
+		return id, false, &Refused{Text: "It does not know you any more.", cause: err}
+	}
+	if err != nil {
+		return id, false, err
+	}
+	said := &oidc.IDTokenClaims{}
+	said.Subject = subject
+	text, whole := got.Extra("id_token").(string)
+	if whole {
+		verifier := *party.IDTokenVerifier()
+		verifier.Nonce = nil
+		if said, err = rp.VerifyIDToken[*oidc.IDTokenClaims](ctx, text, &verifier); err != nil {
+			return id, false, err
+		}
+		if said.Subject != subject {
+			return id, false, &Refused{Text: "It answered about somebody else."}
+		}
+	}
+	id, err = o.identity(ctx, party, got, said)
+	var refused *Refused
+	if errors.As(err, &refused) && refused.cause != nil {
+		err = refused.cause
+	}
+	id.Token = got.RefreshToken
+	return id, whole || len(id.Groups) > 0 || o.config.Groups == noGroups, err
 }
 
 // refusal tells an answer that is no good from a provider that could not be asked.

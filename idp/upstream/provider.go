@@ -18,6 +18,7 @@ type Identity struct {
 	Subject string   // who they are there, for ever
 	Email   string   // which the provider has checked to be theirs
 	Groups  []string // sorted
+	Token   string   // to ask about them again with; "" where the provider gave none. A secret
 }
 
 // Attempt is one sign-in under way. Its parts are random, known to this sign-in only, and kept by the caller.
@@ -52,6 +53,9 @@ type Provider struct {
 	MaxAge time.Duration
 	Link   bool // people may link an identity there
 
+	// Recheck says whether the provider is to be asked again.
+	Recheck bool
+
 	// Issuer is the identifier of an OpenID Connect provider, and "" for others.
 	Issuer string
 
@@ -72,7 +76,7 @@ type way interface {
 // that the provider must be certified by; nil for the system's.
 func New(name string, c Config, redirect string, roots *x509.CertPool) *Provider {
 	c = c.resolved(name)
-	p := &Provider{Name: name, Label: c.Label, MaxAge: c.MaxAge, Link: c.Link, Assertions: c.Assertions, prefix: c.Prefix}
+	p := &Provider{Name: name, Label: c.Label, MaxAge: c.MaxAge, Link: c.Link, Recheck: c.Recheck, Assertions: c.Assertions, prefix: c.Prefix}
 	t := &http.Transport{
 		Proxy: http.ProxyFromEnvironment, TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 		MaxResponseHeaderBytes: 64 << 10, MaxIdleConnsPerHost: 4, IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true,
@@ -109,6 +113,24 @@ func (p *Provider) Finish(ctx context.Context, a Attempt, code, iss string) (Ide
 	}
 	id.Groups = tidy(p.prefix, id.Groups)
 	return id, nil
+}
+
+// Again asks about somebody who signed in before, with what the provider gave then. A *Refused says that it vouches for them no
+// more; groups, whether their groups are all there. The Token is the next one with an error, too.
+func (p *Provider) Again(ctx context.Context, subject, token string) (id Identity, groups bool, err error) {
+	o, ok := p.way.(*openID)
+	if !ok {
+		return id, false, fmt.Errorf("cannot ask %s again: it is no OpenID Connect provider", p.Name)
+	}
+	id, groups, err = o.again(ctx, subject, token)
+	if err == nil && id.Email == "" {
+		err = errors.New("it says nothing of the e-mail address")
+	}
+	if err != nil {
+		return Identity{Token: id.Token}, false, fmt.Errorf("cannot ask %s again: %w", p.Name, err)
+	}
+	id.Groups = tidy(p.prefix, id.Groups)
+	return id, groups, nil
 }
 
 const maxSubject = 255 // OpenID Connect Core §2

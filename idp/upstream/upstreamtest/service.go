@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -49,6 +50,15 @@ type Service struct {
 	// Program is the client_id, at whoever takes the assertion, of the program that exchanges an ID token for one.
 	Program string
 
+	// Strange makes the token endpoint know no client, as after a change of its secret.
+	Strange bool
+
+	// Lost makes userinfo a failure.
+	Lost bool
+
+	// Bare makes the answer to a refresh token come without an ID token.
+	Bare bool
+
 	// Shy makes GitHub's API refuse to tell of teams, as it does without the right to.
 	Shy bool
 
@@ -62,6 +72,7 @@ type Service struct {
 	mu    sync.Mutex
 	codes map[string]url.Values // the authorization requests
 	key   *ecdsa.PrivateKey
+	again string // the refresh token that is good
 }
 
 func start(t testing.TB) (*Service, *http.ServeMux) {
@@ -112,6 +123,10 @@ func OpenID(t testing.TB) *Service {
 			s.exchange(w, r)
 			return
 		}
+		if r.FormValue("grant_type") == "refresh_token" {
+			s.refresh(w, r)
+			return
+		}
 		asked, ok := s.redeem(w, r)
 		if !ok {
 			return
@@ -120,10 +135,15 @@ func OpenID(t testing.TB) *Service {
 		if err != nil {
 			s.t.Error(err)
 		}
-		answer(w, map[string]any{"access_token": "access", "token_type": "Bearer", "expires_in": 60, "id_token": token})
+		out := map[string]any{"access_token": "access", "token_type": "Bearer", "expires_in": 60, "id_token": token}
+		if strings.Contains(asked.Get("scope"), "offline_access") {
+			s.again = rand.Text()
+			out["refresh_token"] = s.again
+		}
+		answer(w, out)
 	})
 	mux.HandleFunc("/userinfo", func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Authorization") != "Bearer access" {
+		if s.Lost || r.Header.Get("Authorization") != "Bearer access" {
 			http.Error(w, "no", http.StatusUnauthorized)
 			return
 		}
@@ -201,6 +221,33 @@ func (s *Service) exchange(w http.ResponseWriter, r *http.Request) {
 	answer(w, map[string]any{"access_token": text, "issued_token_type": jag, "token_type": "N_A", "expires_in": 300})
 }
 
+// refresh takes a refresh token, once, while there is somebody.
+func (s *Service) refresh(w http.ResponseWriter, r *http.Request) {
+	if s.Strange {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusUnauthorized)
+		_, _ = w.Write([]byte(`{"error":"invalid_client"}`))
+		return
+	}
+	if s.Person == nil || s.again == "" || r.FormValue("refresh_token") != s.again {
+		s.again = ""
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = w.Write([]byte(`{"error":"invalid_grant"}`))
+		return
+	}
+	s.again = rand.Text()
+	out := map[string]any{"access_token": "access", "token_type": "Bearer", "expires_in": 60, "refresh_token": s.again}
+	if !s.Bare {
+		token, err := s.idToken("")
+		if err != nil {
+			s.t.Error(err)
+		}
+		out["id_token"] = token
+	}
+	answer(w, out)
+}
+
 // authorize lets the person in at once.
 func (s *Service) authorize(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
@@ -244,3 +291,6 @@ func answer(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(v) // a client that left is no error
 }
+
+// RefreshToken is the one that is good. To be called in Set.
+func (s *Service) RefreshToken() string { return s.again }
