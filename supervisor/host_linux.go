@@ -22,9 +22,10 @@ func adopt(log *zap.Logger) {
 	}
 }
 
-// lower gives a process that has just been started, and all that it will start, the priority of background work.
+// lower gives a process that has just been started, and all that it will start, a third of the processor that
+// others get where there is not enough.
 func lower(pid int) {
-	const background = 10 // as nice(1) has it
+	const background = 5 // as nice(1) has it
 	_ = unix.Setpriority(unix.PRIO_PROCESS, pid, background)
 }
 

@@ -46,17 +46,26 @@ func (s *server[C]) prepare(w *worker[C], o order) (_ order, begun func(), err e
 }
 
 // turn waits for a place among the starts that are under way: first for one among those of the server, which has at
-// most half of all, so that many callers of one do not keep others waiting; one on trial waits for the others on trial, too.
+// most half of all, so that many callers of one do not keep others waiting; one on trial waits for the others on trial,
+// too, but not longer than for one that hangs: a server that works may have been killed often.
 func (s *server[C]) turn(ctx context.Context, trial bool) (begun func(), err error) {
 	gates := []chan struct{}{s.starts, s.o.starts}
 	if trial {
-		gates = append([]chan struct{}{s.o.trials}, gates...)
+		patience := time.NewTimer(eager)
+		defer patience.Stop()
+		select {
+		case s.o.trials <- struct{}{}:
+			gates = append(gates, s.o.trials)
+		case <-patience.C:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
 	}
-	for i, g := range gates {
+	for i, g := range gates[:2] {
 		select {
 		case g <- struct{}{}:
 		case <-ctx.Done():
-			leave(gates[:i])
+			leave(append(gates[:i:i], gates[2:]...))
 			return nil, context.Cause(ctx)
 		}
 	}
