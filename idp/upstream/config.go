@@ -80,15 +80,16 @@ func (c Config) resolved(name string) Config {
 	case typeGoogle:
 		or(&c.Label, "Google")
 		or(&c.URL, googleURL)
+		c.URL = strings.TrimSuffix(c.URL, "/") // any other stays as it is: an issuer may end in one (Auth0), and is compared exactly
 		or(&c.Groups, noGroups)
 	case typeGitHub:
 		or(&c.Label, "GitHub")
 		or(&c.URL, gitHubURL)
 		or(&c.Prefix, name+"/")
+		c.URL = strings.TrimSuffix(c.URL, "/")
 	}
 	or(&c.Label, name)
 	or(&c.Groups, "groups")
-	c.URL = strings.TrimSuffix(c.URL, "/")
 	c.Assertions = c.Assertions.resolved()
 	if c.MaxAge == 0 {
 		c.MaxAge = defaultMaxAge

@@ -92,7 +92,7 @@ func (o *openID) find(ctx context.Context) (party rp.RelyingParty, says about, e
 			return nil, says, fmt.Errorf("cannot use %s: its endpoint %w", c.URL, err)
 		}
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.URL+oidc.DiscoveryEndpoint, nil)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(c.URL, "/")+oidc.DiscoveryEndpoint, nil)
 	if err != nil {
 		return nil, says, err
 	}

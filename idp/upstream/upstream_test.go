@@ -79,6 +79,21 @@ func TestOpenID(t *testing.T) {
 	}
 }
 
+// Some issuers end in a slash (Auth0), and are another issuer without.
+func TestIssuerWithSlash(t *testing.T) {
+	s := upstreamtest.OpenID(t)
+	s.Person = alice()
+	without := provider(s, "")
+	s.URL += "/"
+	with := provider(s, "")
+	if id, err := walk(t, with, attempt, nil); err != nil || id.Subject != "17" {
+		t.Errorf("%+v %v", id, err)
+	}
+	if _, err := walk(t, without, attempt, nil); err == nil {
+		t.Error("the issuer without the slash was taken for the one with it")
+	}
+}
+
 // Every answer that is no good is refused, and none is taken for a provider that is away.
 func TestOpenIDRefused(t *testing.T) {
 	for name, c := range map[string]struct {

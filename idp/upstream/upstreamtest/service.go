@@ -108,9 +108,10 @@ func (s *Service) Set(change func(s *Service)) {
 func OpenID(t testing.TB) *Service {
 	s, mux := start(t)
 	mux.HandleFunc("/.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) {
+		base := strings.TrimSuffix(s.URL, "/")
 		answer(w, map[string]any{
-			"issuer": s.URL, "authorization_endpoint": s.URL + "/authorize", "token_endpoint": s.URL + "/token", "jwks_uri": s.URL + "/jwks",
-			"userinfo_endpoint": s.URL + "/userinfo", "response_types_supported": []string{"code"}, "code_challenge_methods_supported": []string{"S256"},
+			"issuer": s.URL, "authorization_endpoint": base + "/authorize", "token_endpoint": base + "/token", "jwks_uri": base + "/jwks",
+			"userinfo_endpoint": base + "/userinfo", "response_types_supported": []string{"code"}, "code_challenge_methods_supported": []string{"S256"},
 			"authorization_response_iss_parameter_supported": true,
 		})
 	})
