@@ -34,7 +34,7 @@
 // There is no HTTP/3. quic-go is cheap (2 MB of program, 1 MB of memory at rest), but
 // what keeps order here belongs to TCP connections and would have to be made twice:
 // the doorman, chatter, the PROXY protocol, the sockets that systemd passes, the
-// hand-over. And no MCP client was seen that asks for it.
+// hand-over.
 //
 // What this package does not do: it does not know what a token is (Verify tells),
 // what MCP is, or that processes exist. It reads no request body, believes no
