@@ -58,7 +58,7 @@ type agent struct {
 // must runs a command of the agent, whose output must have want in it. tty gives it a terminal.
 func (a *agent) must(tty bool, want string, command ...string) {
 	a.t.Helper()
-	ctx, cancel := context.WithTimeout(a.t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(a.t.Context(), 5*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
 	if tty {

@@ -90,7 +90,7 @@ func TestClientsOverTLS(t *testing.T) {
 	} {
 		t.Run(at.name, func(t *testing.T) {
 			environ, log := browserEnv(t, s.instance, at.name)
-			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 			defer cancel()
 			cmd := exec.CommandContext(ctx, nodeBinary(), at.command...)
 			cmd.Env, cmd.Dir, cmd.WaitDelay = append(environ, more...), s.dir, 5*time.Second
@@ -105,7 +105,7 @@ func TestClientsOverTLS(t *testing.T) {
 	}
 	t.Run("inspector-web", func(t *testing.T) { // which opens no browser: it is in one
 		environ, _ := browserEnv(t, s.instance, "inspector-web")
-		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 		defer cancel()
 		cmd := exec.CommandContext(ctx, nodeBinary(), filepath.Join(peersDir(), "inspector.mjs"), inspector, target)
 		cmd.Env, cmd.Dir, cmd.WaitDelay = append(environ, more...), s.dir, 5*time.Second

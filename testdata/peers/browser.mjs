@@ -11,7 +11,7 @@ import { chromium } from 'playwright-core';
 
 const url = process.argv[2];
 const env = process.env;
-const limit = 20_000;
+const limit = 60_000;
 
 const browser = await chromium.launch({
   executablePath: env.MCPD_TEST_CHROMIUM || '/usr/bin/chromium',
