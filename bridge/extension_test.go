@@ -43,9 +43,9 @@ func TestExtensions(t *testing.T) {
 		}
 		for who, want := range map[string]string{
 			"alice " + told[len(`{"roots":{"listChanged":true},"extensions":{`):len(told)-2]: told,
-			`alice "example.com/ui":{}`:                                    `{"extensions":{"example.com/ui":{}}}`,
-			`bob "example.com/ui":{}`:                                      `{"extensions":{"example.com/ui":{}}}`,
-			"carol ":                                                       `{}`,
+			`alice "example.com/ui":{}`: `{"extensions":{"example.com/ui":{}}}`,
+			`bob "example.com/ui":{}`:   `{"extensions":{"example.com/ui":{}}}`,
+			"carol ":                    `{}`,
 		} {
 			if got[who] != want {
 				t.Errorf("the worker of %s was told %s, want %s", who, got[who], want)
