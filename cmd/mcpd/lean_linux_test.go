@@ -50,23 +50,3 @@ func guardianOf(t *testing.T, parent int) int {
 	t.Fatal("there is no guardian")
 	return 0
 }
-
-func TestUnwritable(t *testing.T) {
-	t.Parallel()
-	for line, want := range map[string]bool{
-		"00400000-0170f000 r-xp 00000000 fe:00 9978355                            /usr/bin/mcpd":           true,
-		"0170f000-02c2e000 r--p 0130f000 fe:00 9978355                            /usr/bin/mcpd":           true,
-		"02c2e000-02cfa000 rw-p 0282e000 fe:00 9978355                            /usr/bin/mcpd":           false,
-		"02c2e000-02cfa000 rw-s 0282e000 fe:00 9978355                            /usr/bin/mcpd":           false,
-		"02c2e000-02cfa000 r--p 0282e000 fe:00 9978355                            /usr/lib/libc.so":        false,
-		"00400000-0170f000 r-xp 00000000 fe:00 9978355                            /usr/bin/mcpd (deleted)": true,
-		"7f7ae1002000-7f7ae1088000 rw-p 00000000 00:00 0":                                                  false,
-		"-0170f000 r-xp 00000000 fe:00 1 /usr/bin/mcpd":                                                    false,
-		"0170f000-00400000 r-xp 0 fe:00 1 /usr/bin/mcpd":                                                   false,
-		"": false,
-	} {
-		if _, _, ok := unwritable(line, "/usr/bin/mcpd"); ok != want {
-			t.Errorf("%q: %v", line, ok)
-		}
-	}
-}
