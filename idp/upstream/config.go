@@ -20,7 +20,7 @@ type Config struct {
 	// Label is what the button on the sign-in page says after "Continue with". Default: Google, GitHub, or NAME.
 	Label string `koanf:"label"`
 
-	// URL is the issuer of an OpenID Connect provider, or a GitHub Enterprise Server. It is https; http only on this
+	// URL is the issuer of an OpenID Connect provider, byte by byte, or a GitHub Enterprise Server. It is https; http only on this
 	// computer. Default: Google's and GitHub's own; "oidc" needs one.
 	URL string `koanf:"url"`
 
