@@ -271,52 +271,74 @@ func (x *exchange) notified() {
 	}
 }
 
-// get opens the session's own stream: announcements and what belongs to no call.
+// get opens the session's own stream: announcements and what belongs to no call. It stays for hours in a goroutine of its
+// own, so what only the beginning needs is in functions that have returned by then: half of the stack is saved.
 func (x *exchange) get() {
+	if !x.mayStream() {
+		return
+	}
+	if last := x.r.Header.Get("Last-Event-Id"); last != "" && x.primed() && x.resume(last) {
+		return
+	}
+	w, reader := x.newWatcher()
+	switch {
+	case w == nil: // and answered
+	case reader != nil:
+		x.own(w, reader) // the watcher stays until the track is forgotten
+	default:
+		x.tell(w)
+	}
+}
+
+// mayStream says whether there is a session that can have a stream here. Otherwise it has answered.
+func (x *exchange) mayStream() bool {
 	x.accept()
 	x.json = true
 	if !x.events {
 		x.refuse(&fault{http.StatusNotAcceptable, codeInvalidRequest, "a stream is text/event-stream", nil})
-		return
+		return false
 	}
 	if len(x.r.Header["Mcp-Session-Id"]) == 0 {
 		// Not 400: clients of 2024-11-05 and probes ask like this, and take 405
 		// for "no stream here" (MCP 2025-11-25, transports).
 		x.w.Header().Set("Allow", "POST, GET, DELETE")
 		x.plain(http.StatusMethodNotAllowed)
-		return
+		return false
 	}
 	if f := x.openSession(x.r.Header.Get("Mcp-Protocol-Version")); f != nil {
 		x.refuse(f)
-		return
+		return false
 	}
+	return true
+}
+
+// newWatcher has the session told of what happens, by the reader if there is one. Where it cannot it has answered and returns nil.
+func (x *exchange) newWatcher() (*watcher, *reader) {
 	id, able := x.legacy.session.id, x.legacy.session.asks
-	if last := x.r.Header.Get("Last-Event-Id"); last != "" && x.primed() && x.resume(last) {
-		return
-	}
 	x.s.awake(id)
 	s := x.s // the watcher may outlive the exchange
 	w := &watcher{
 		who: x.call.Principal, id: id, lists: listTools | listPrompts | listResources,
 		asks:  func() asks { return able },
 		level: func() level { return max(s.live.level(id), 1) },
-		uris:  x.s.live.uris(id),
+		uris:  s.live.uris(id),
 		over:  make(chan struct{}),
 	}
 	reader := x.stand(w)
-	if err := x.s.watch.add(w); err != nil {
-		x.s.replays.forget(w.track)
+	if err := s.watch.add(w); err != nil {
+		s.replays.forget(w.track)
 		status := http.StatusTooManyRequests
 		if err == errOneStream {
 			status = http.StatusConflict
 		}
 		x.refuse(&fault{status, codeInvalidRequest, err.Error(), nil})
-		return
+		return nil, nil
 	}
-	if reader != nil {
-		x.own(w, reader) // the watcher stays until the track is forgotten
-		return
-	}
+	return w, reader
+}
+
+// tell writes a stream that cannot be resumed.
+func (x *exchange) tell(w *watcher) {
 	defer x.s.watch.remove(w)
 	x.rec.Status = http.StatusOK
 	x.stream()

@@ -26,7 +26,7 @@ type exchange struct {
 	principal *Principal // nil until the gate let it through
 	held      Principal  // what principal points to
 	metadata  string     // URL of the document that the gate's challenges name
-	url       url.URL    // the rewritten URL of a prefixed route
+	url       url.URL    // the request's, where its path was rewritten
 	body      io.ReadCloser
 	late      *time.Timer // cuts body off; nil without such a limit
 	guest     *guest      // set behind the gate; nil where nothing is limited
@@ -44,6 +44,26 @@ type exchangeKey struct{}
 func exchangeOf(ctx context.Context) *exchange {
 	x, _ := ctx.Value(exchangeKey{}).(*exchange)
 	return x
+}
+
+// begin notes what is known of a request before anything is decided. Field by field: a record on the stack, in a function
+// that a stream's goroutine stays in for hours, would double the stack of each.
+func (x *exchange) begin(req *http.Request) {
+	rec := &x.rec
+	rec.Time, rec.RequestID, rec.Addr = time.Now(), x.router.requestID(x.number), req.RemoteAddr
+	rec.Host, rec.Method, rec.Path = clip(req.Host), clip(req.Method), clip(req.URL.Path)
+	rec.Trace, rec.Parent, rec.Untraced = traceparent(req.Header["Traceparent"])
+	x.idHeader[0] = rec.RequestID
+}
+
+// rewrite has those behind see another path. RawPath goes too: what was decided on is
+// the decoded path, and nobody may decide on another.
+func (x *exchange) rewrite(req *http.Request, path string) {
+	if req.URL != &x.url {
+		x.url = *req.URL
+		req.URL = &x.url
+	}
+	x.url.Path, x.url.RawPath = path, ""
 }
 
 // Value makes the exchange findable in the contexts derived from it.

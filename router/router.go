@@ -1,6 +1,7 @@
 package router
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -137,12 +138,7 @@ func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 // answer gives a request its exchange, and what went wrong in serve its words.
 func (r *Router) answer(serve func(*Router, *exchange, *http.Request) error, w http.ResponseWriter, req *http.Request) {
 	x := &exchange{Context: req.Context(), ResponseWriter: w, router: r, number: r.count.Add(1)}
-	x.rec = AccessRecord{
-		Time: time.Now(), RequestID: r.requestID(x.number), Host: clip(req.Host), Method: clip(req.Method), Path: clip(req.URL.Path),
-		Addr: req.RemoteAddr,
-	}
-	x.rec.Trace, x.rec.Parent, x.rec.Untraced = traceparent(req.Header["Traceparent"])
-	x.idHeader[0] = x.rec.RequestID
+	x.begin(req)
 	w.Header()["X-Request-Id"] = x.idHeader[:]
 	if len(req.TransferEncoding) > 0 {
 		// There may have been a Content-Length too, which net/http has taken off. Then
@@ -234,24 +230,16 @@ func (r *Router) serveGated(g *gate, x *exchange, req *http.Request) error {
 	x.guest = guestOf(req.Context())
 	x.guest.expect(perCall)
 	if root {
-		x.url = *req.URL
-		x.url.Path, x.url.RawPath = g.route.Prefix+mcpPath, ""
-		req.URL = &x.url
+		x.rewrite(req, g.route.Prefix+mcpPath)
 	}
 	r.pass(&g.route, x, req)
 	return nil
 }
 
-// pass calls the route's handler with the prefix taken off. RawPath goes too: what
-// was decided on is the decoded path, and nobody behind may decide on another.
+// pass calls the route's handler with the prefix taken off.
 func (r *Router) pass(route *Route, x *exchange, req *http.Request) {
 	if route.Prefix != "" {
-		x.url = *req.URL // may be itself
-		x.url.Path, x.url.RawPath = req.URL.Path[len(route.Prefix):], ""
-		if x.url.Path == "" {
-			x.url.Path = "/"
-		}
-		req.URL = &x.url
+		x.rewrite(req, cmp.Or(req.URL.Path[len(route.Prefix):], "/"))
 	}
 	r.limitBody(x, req)
 	route.Handler.ServeHTTP(x, req)
