@@ -10,25 +10,32 @@ import (
 // settleTime is when the start is over: servers that are wanted at once have answered by then, or take very long.
 const settleTime = 5 * time.Second
 
-// Between two looks whether there was work, and is none any more.
-const (
-	restLook = time.Minute
-	restMost = 200 * time.Millisecond // of the processors' time between two looks: nobody calls
-	restWork = time.Second            // of it since memory was given back last: there is some to give back
+// lull is what a pause in the work looks like.
+type lull struct {
+	look time.Duration // between two looks
+	most time.Duration // of the processors' time between them: nobody calls
+	work time.Duration // of it since memory was given back last: there is some to give back
+}
+
+var (
+	afterStart = lull{look: time.Second, most: 20 * time.Millisecond}
+	afterWork  = lull{look: time.Minute, most: 200 * time.Millisecond, work: time.Second}
 )
 
-// stayLean gives back memory once the start is over, and whenever work has ended, until ctx is done.
+// stayLean gives back memory once the start is over, and whenever work has ended, until ctx is done. It does not while there is
+// work: what is given back then is needed again at once.
 func (d *daemon) stayLean(ctx context.Context) {
 	var r rest
-	for wait := settleTime; ; wait = restLook {
+	for wait, in := settleTime, afterStart; ; wait = in.look {
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(wait):
 		}
-		if wait == settleTime || r.due(processorTime()) {
+		if r.due(processorTime(), in) {
 			lean()
 			r.done(processorTime())
+			in = afterWork
 		}
 	}
 }
@@ -36,10 +43,10 @@ func (d *daemon) stayLean(ctx context.Context) {
 // rest is what is known of this process's work, as time of the processors since its start.
 type rest struct{ looked, given time.Duration }
 
-func (r *rest) due(used time.Duration) bool {
-	quiet := used-r.looked <= restMost
+func (r *rest) due(used time.Duration, in lull) bool {
+	quiet := used-r.looked <= in.most
 	r.looked = used
-	return quiet && used-r.given >= restWork
+	return quiet && used-r.given >= in.work
 }
 
 func (r *rest) done(used time.Duration) { r.looked, r.given = used, used }

@@ -16,6 +16,7 @@ import (
 )
 
 // Five servers with TLS and issuer rest in 30 MB, the guardian beside them in 15: little of a program of 40 MB is needed again after its start.
+// A build with a C compiler brings libc, which reads more of the file; what is released has none.
 func TestRestingMemory(t *testing.T) {
 	t.Parallel()
 	config := "domain = \"mcp.test\"\ntls.mode = \"internal\"\n"
@@ -27,10 +28,14 @@ func TestRestingMemory(t *testing.T) {
 		servers := d.status().Servers
 		return !slices.ContainsFunc(servers, func(s ServerStatus) bool { return s.State != "ready" }), fmt.Sprintf("%+v", servers)
 	})
-	eventually(t, time.Minute, "it rests in 30 MB, its guardian in 15", func() (bool, string) {
+	most, guardians := int64(30<<20), int64(15<<20)
+	if maps, err := os.ReadFile("/proc/self/maps"); err != nil || strings.Contains(string(maps), "/libc.so") {
+		most, guardians = most+(8<<20), guardians+(8<<20)
+	}
+	eventually(t, time.Minute, fmt.Sprintf("it rests in %d MB, its guardian in %d", most>>20, guardians>>20), func() (bool, string) {
 		guardian := guardianOf(t, d.cmd.Process.Pid)
 		own, other := residentOf(d.cmd.Process.Pid), residentOf(guardian)
-		return own > 0 && own <= 30<<20 && other > 0 && other <= 15<<20, fmt.Sprintf("%d and %d KiB", own>>10, other>>10)
+		return own > 0 && own <= most && other > 0 && other <= guardians, fmt.Sprintf("%d and %d KiB", own>>10, other>>10)
 	})
 }
 

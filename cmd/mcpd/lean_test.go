@@ -15,12 +15,18 @@ func TestRestAfterWork(t *testing.T) {
 		want bool
 	}{{0, false}, {100 * time.Millisecond, false}, {30 * time.Second, false}, {2 * time.Second, false}, {50 * time.Millisecond, true}, {50 * time.Millisecond, false}, {0, false}, {time.Second, false}, {0, true}} {
 		used := r.looked + tt.used
-		got := r.due(used)
+		got := r.due(used, afterWork)
 		if got != tt.want {
 			t.Errorf("minute %d: %v", i, got)
 		}
 		if got {
 			r.done(used)
+		}
+	}
+	r = rest{}
+	for i, used := range []time.Duration{400 * time.Millisecond, 900 * time.Millisecond, 910 * time.Millisecond} {
+		if got := r.due(used, afterStart); got != (i == 2) {
+			t.Errorf("second %d after the start: %v", i, got)
 		}
 	}
 	if processorTime() <= 0 {
