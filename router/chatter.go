@@ -17,8 +17,9 @@ import (
 // nothing is refused: it is read later, and TCP makes the sender wait.
 const (
 	patience = time.Second // the longest wait before one read
-	morsel   = 1 << 10     // bytes that are read after a wait
+	morsel   = 1 << 10     // bytes that are read at once where no call is known to come
 	maxDebt  = 4 * patience
+	inOneGo  = 8 // the part of a second's allowance that can be used at once is one of so many
 
 	perCall  = 2 << 10 // bytes of headers and frames that a call may take
 	perOther = 256     // bytes of allowance that any other request costs besides its own
@@ -36,6 +37,15 @@ type guest struct {
 	due     atomic.Int64       // bytes that are no chatter
 	gone    chan struct{}      // closed by Close
 	left    func()
+}
+
+// newChatter returns nil where it has no limit.
+func newChatter(perSecond int) *tally[netip.Addr] {
+	t := newTally[netip.Addr](0, perSecond)
+	if t != nil {
+		t.once = max(1, perSecond/inOneGo)
+	}
+	return t
 }
 
 func newGuest(c net.Conn, key netip.Addr, chatter *tally[netip.Addr], left func()) *guest {
@@ -58,10 +68,15 @@ func (g *guest) Read(p []byte) (int, error) {
 			return 0, net.ErrClosed
 		}
 		g.next = time.Time{}
+	}
+	if g.chatter == nil {
+		return g.Conn.Read(p)
+	}
+	if g.due.Load() <= 0 {
 		p = p[:min(len(p), morsel)]
 	}
 	n, err := g.Conn.Read(p)
-	if g.chatter == nil || n <= 0 {
+	if n <= 0 {
 		return n, err
 	}
 	known := min(int64(n), g.due.Load()) // others only add
@@ -104,12 +119,19 @@ func (t *tally[K]) owe(key K, now time.Time, n int) time.Duration {
 	p := t.shard(key)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	r := t.account(p, key, now).bucket.ReserveN(now, min(n, int(t.rate)))
-	wait := r.DelayFrom(now)
-	if wait > maxDebt { // who is forgiven has a bound; who is not would wait for ever after a flood
-		r.CancelAt(now)
+	bucket := t.account(p, key, now).bucket
+	for {
+		part := min(n, t.once)
+		r := bucket.ReserveN(now, part)
+		wait := r.DelayFrom(now)
+		if wait > maxDebt { // who is forgiven has a bound; who is not would wait for ever after a flood
+			r.CancelAt(now)
+			return wait
+		}
+		if n -= part; n == 0 {
+			return wait
+		}
 	}
-	return wait
 }
 
 type guestKey struct{}

@@ -130,7 +130,7 @@ func TestDebtBelongsToTheAddress(t *testing.T) {
 	for _, tt := range []struct {
 		after, want time.Duration
 		n           int
-	}{{0, 0, 1000}, {0, time.Second, 1000}, {0, 2 * time.Second, 1000}, {time.Second, 2 * time.Second, 1000}, {10 * time.Second, 0, 1000}, {0, time.Second, 5000}} {
+	}{{0, 0, 1000}, {0, time.Second, 1000}, {0, 2 * time.Second, 1000}, {time.Second, 2 * time.Second, 1000}, {10 * time.Second, 0, 1000}, {0, 5 * time.Second, 5000}} {
 		now = now.Add(tt.after)
 		if got := owed.owe(who, now, tt.n); got != tt.want {
 			t.Errorf("%d after %v: %v, want %v", tt.n, tt.after, got, tt.want)

@@ -58,7 +58,7 @@ func Listen(o ListenOptions) (*Listener, error) {
 	}
 	conns := newTally[netip.Addr](o.Config.Limits.Connections, 0)
 	all := newCrowd(o.Config.Limits.Total, o.Logger)
-	chatter := newTally[netip.Addr](0, o.Config.Limits.Chatter)
+	chatter := newChatter(o.Config.Limits.Chatter)
 	l.front, l.beside = behindDoor(o.Config, l.front, conns, chatter, all), behindDoor(o.Config, l.beside, conns, chatter, all)
 	l.server = &http.Server{
 		Handler:           l,

@@ -16,7 +16,8 @@ import (
 // are spread over shards, so that requests of different clients seldom meet at a lock.
 type tally[K comparable] struct {
 	most int        // at once; 0: no limit
-	rate rate.Limit // per second, and as many in one go; 0: no limit
+	rate rate.Limit // per second; 0: no limit
+	once int        // in one go
 	keep int        // keys remembered per shard
 	seed maphash.Seed
 	part [32]shard[K]
@@ -38,7 +39,7 @@ func newTally[K comparable](most, perSecond int) *tally[K] {
 	if most == 0 && perSecond == 0 {
 		return nil
 	}
-	t := &tally[K]{most: most, rate: rate.Limit(perSecond), keep: 1024, seed: maphash.MakeSeed()}
+	t := &tally[K]{most: most, rate: rate.Limit(perSecond), once: perSecond, keep: 1024, seed: maphash.MakeSeed()}
 	for i := range t.part {
 		t.part[i].keys = make(map[K]*account)
 	}
@@ -75,7 +76,7 @@ func (t *tally[K]) account(p *shard[K], key K, now time.Time) *account {
 		t.room(p, now)
 		a = &account{}
 		if t.rate > 0 {
-			a.bucket = rate.NewLimiter(t.rate, int(t.rate))
+			a.bucket = rate.NewLimiter(t.rate, t.once)
 		}
 		p.keys[key] = a
 	}
@@ -110,7 +111,7 @@ func (t *tally[K]) room(p *shard[K], now time.Time) {
 		return
 	}
 	for k, a := range p.keys {
-		if a.open == 0 && (a.bucket == nil || a.bucket.TokensAt(now) >= float64(t.rate)) {
+		if a.open == 0 && (a.bucket == nil || a.bucket.TokensAt(now) >= float64(t.once)) {
 			delete(p.keys, k)
 		}
 	}
