@@ -112,7 +112,7 @@
 //
 // # No process outlives its worker, no worker outlives mcpd
 //
-// A child leads a process group of its own. When it has ended, and before its number can go to
+// A child leads a session and a process group of its own. When it has ended, and before its number can go to
 // another process, the whole group is killed. What has left the group is branded with the number of its
 // worker, in a limit that the kernel hands down and nobody uses, and carries a mark in its environment. Having
 // lost its parent it comes to us (we are a subreaper); the sweeper finds it there and kills it. If we are killed,

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"go.uber.org/zap/zaptest"
+	"golang.org/x/sys/unix"
 )
 
 // These tests run real children: this binary, see TestMain.
@@ -108,6 +109,10 @@ func TestRealChild(t *testing.T) {
 	}
 	if runtime.GOOS == "linux" && (w.Memory <= 0 || st.Orphans != 0) {
 		t.Errorf("memory %d, orphans %d", w.Memory, st.Orphans)
+	}
+	// A terminal belongs to a session: it cannot read what is typed where mcpd runs, nor type there itself.
+	if sid, err := unix.Getsid(pid); err != nil || sid != pid {
+		t.Errorf("it is in session %d (%v), and should lead one", sid, err)
 	}
 }
 

@@ -8,10 +8,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// attributes of a child: the leader of a group of its own, killed by the kernel when the spawner's
-// thread is gone.
+// attributes of a child: the leader of a session and so of a group of its own, killed by the kernel when the
+// spawner's thread is gone. Where mcpd has a terminal its children have none to read from or type into. And
+// where the processor is shared out by session (sched(7), autogroup), one that takes all it can get takes no
+// more than its equals have, with all that it forks.
 func attributes() *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	return &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
 }
 
 // adopt makes this process the parent of every descendant that loses its own (prctl(2),

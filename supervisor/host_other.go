@@ -10,11 +10,11 @@ import (
 	"go.uber.org/zap"
 )
 
-// Outside Linux a child is the leader of its own group, and that is all: there is no Pdeathsig, so
+// Outside Linux a child is the leader of its own session, and that is all: there is no Pdeathsig, so
 // only the guardian ends children when mcpd is killed, and no subreaper, so a process that leaves
 // its group is lost from sight.
 
-func attributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
+func attributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setsid: true} }
 
 func adopt(*zap.Logger) {}
 

@@ -25,7 +25,7 @@ const (
 	fresh = 10 * time.Second
 )
 
-// process is a real child: the leader of its own process group, on our own pipes. With pipes of
+// process is a real child: the leader of its own session and process group, on our own pipes. With pipes of
 // its own making exec.Cmd would wait for the last process that holds one, for ever if that is a
 // grandchild that does not care (golang.org/issue/23019).
 type process struct {

@@ -11,13 +11,13 @@ func TestRestAfterWork(t *testing.T) {
 	r := rest{}
 	r.done(time.Second)
 	for i, tt := range []struct {
-		used time.Duration // in the minute
+		used time.Duration // between two looks
 		want bool
 	}{{0, false}, {100 * time.Millisecond, false}, {30 * time.Second, false}, {2 * time.Second, false}, {50 * time.Millisecond, true}, {50 * time.Millisecond, false}, {0, false}, {time.Second, false}, {0, true}} {
 		used := r.looked + tt.used
 		got := r.due(used, afterWork)
 		if got != tt.want {
-			t.Errorf("minute %d: %v", i, got)
+			t.Errorf("look %d: %v", i, got)
 		}
 		if got {
 			r.done(used)

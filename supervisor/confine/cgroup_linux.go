@@ -24,6 +24,7 @@ type cgroup struct {
 const (
 	ownLeaf     = "daemon"  // where this process goes: a group with controllers for others holds no process itself
 	groupPrefix = "worker-" // then the process id of the daemon, and the name
+	ownWeight   = "1000"    // of the processor, where a worker has the kernel's 100
 )
 
 var errNoCgroup = errors.New("no cgroup v2 with the memory and pids controllers is delegated to mcpd")
@@ -65,6 +66,9 @@ func adoptCgroup() (*cgroup, error) {
 		_ = put(dir, "cgroup.procs", "0")
 		_ = os.Remove(leaf)
 		return nil, fmt.Errorf("%w: %w", errNoCgroup, err)
+	}
+	if c.cpu {
+		_ = put(leaf, "cpu.weight", ownWeight) // all calls go through here; what it does not use is the workers'
 	}
 	c.clear()
 	return c, nil
