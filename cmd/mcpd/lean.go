@@ -19,7 +19,7 @@ type lull struct {
 
 var (
 	afterStart = lull{look: time.Second, most: 20 * time.Millisecond}
-	afterWork  = lull{look: 15 * time.Second, most: 150 * time.Millisecond, work: time.Second}
+	afterWork  = lull{look: 15 * time.Second, most: 300 * time.Millisecond, work: time.Second}
 )
 
 // stayLean gives back memory once the start is over, and whenever work has ended, until ctx is done. It does not while there is
