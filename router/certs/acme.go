@@ -75,7 +75,7 @@ func (a *authority) open(o Options) error {
 	}
 	var solver acmez.Solver
 	if o.Config.ACME.DNS.Provider != "" {
-		s, err := dns.New(o.Config.ACME.DNS)
+		s, err := dns.New(o.Config.ACME.DNS, a.storage)
 		if err != nil {
 			return err
 		}

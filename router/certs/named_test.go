@@ -115,7 +115,7 @@ func TestWildcardWithBIND(t *testing.T) {
 		bad := o.Config.ACME.DNS
 		bad.Settings = map[string]string{"nameserver": addr, "tsig_key": "acme", "tsig_secret": dnstest.Secret}
 		c.change(bad.Settings)
-		s, err := dns.New(bad)
+		s, err := dns.New(bad, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

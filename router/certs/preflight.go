@@ -36,7 +36,7 @@ func Preflight(ctx context.Context, o Options, tell func(step string, err error)
 			tell("certificate authority "+is.Directory, askDirectory(ctx, is))
 		}
 		if d := o.Config.ACME.DNS; d.Provider != "" {
-			s, err := dns.New(d)
+			s, err := dns.New(d, nil)
 			if err == nil {
 				err = s.Try(ctx, normal(o.Domain))
 			}

@@ -15,10 +15,17 @@ import (
 	"github.com/mholt/acmez/v3/acme"
 )
 
+// Turns are taken by all who share a storage; certmagic.Storage has them.
+type Turns interface {
+	Lock(ctx context.Context, name string) error
+	Unlock(ctx context.Context, name string) error
+}
+
 // Solver solves DNS-01 challenges; it is an acmez.Solver and an acmez.Waiter.
 type Solver struct {
 	cfg      Config
 	provider provider
+	turns    Turns // nil where nobody else writes
 	lookup   lookup
 	every    time.Duration // between two looks of Wait
 
@@ -41,8 +48,9 @@ type provider interface {
 	serial() bool
 }
 
-// New makes the solver of a Config that is valid and names a provider.
-func New(cfg Config) (*Solver, error) {
+// New makes the solver of a Config that is valid and names a provider. Where a second value at a
+// name would take the place of the first, it takes turns with the others.
+func New(cfg Config, turns Turns) (*Solver, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("cannot use the DNS provider: %w", err)
 	}
@@ -50,7 +58,7 @@ func New(cfg Config) (*Solver, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot use the DNS provider %s: %s", cfg.Provider, redact(err.Error(), cfg.Settings))
 	}
-	s := &Solver{cfg: cfg, provider: p, every: 2 * time.Second, presented: map[string]record{}, free: make(chan struct{})}
+	s := &Solver{cfg: cfg, provider: p, turns: turns, every: 2 * time.Second, presented: map[string]record{}, free: make(chan struct{})}
 	if s.lookup, err = newLookup(cfg.Resolvers); err != nil {
 		return nil, err
 	}
@@ -88,7 +96,7 @@ func (s *Solver) reserve(ctx context.Context, r record) error {
 		if !taken {
 			s.presented[r.token] = r
 			s.mu.Unlock()
-			return nil
+			return s.takeTurn(ctx, r)
 		}
 		free := s.free
 		s.mu.Unlock()
@@ -100,7 +108,31 @@ func (s *Solver) reserve(ctx context.Context, r record) error {
 	}
 }
 
+// takeTurn waits for other processes as reserve does for this one.
+func (s *Solver) takeTurn(ctx context.Context, r record) error {
+	if s.turns == nil || !s.provider.serial() {
+		return nil
+	}
+	if err := s.turns.Lock(ctx, turnAt(r)); err != nil {
+		s.drop(r)
+		return fmt.Errorf("cannot write the TXT record %s: cannot wait for others who may: %w", r.name, err)
+	}
+	return nil
+}
+
+func turnAt(r record) string { return "dns_" + r.name }
+
+// forget gives up what reserve has got.
 func (s *Solver) forget(r record) {
+	if s.turns != nil && s.provider.serial() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		_ = s.turns.Unlock(ctx, turnAt(r)) // a lock that cannot be given back runs out
+	}
+	s.drop(r)
+}
+
+func (s *Solver) drop(r record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.presented, r.token)

@@ -2,11 +2,13 @@ package dns
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/caddyserver/certmagic"
 	"github.com/mholt/acmez/v3/acme"
 
 	"github.com/mcpd/mcpd/router/certs/dns/dnstest"
@@ -27,7 +29,7 @@ func solver(t *testing.T, change func(*Config), servers ...*dnstest.Server) *Sol
 	if change != nil {
 		change(&c)
 	}
-	s, err := New(c)
+	s, err := New(c, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,36 +153,58 @@ func (p replacing) add(_ context.Context, r record) error {
 func (p replacing) remove(_ context.Context, r record) error { p.zone.Replace(r.name, ""); return nil }
 func (replacing) serial() bool                               { return true }
 
+// One after the other in one process, and in two that share a storage.
 func TestOneAtATimeWhereValuesReplaceEachOther(t *testing.T) {
 	t.Parallel()
-	zone := dnstest.New(t, "mcp.test")
-	s := solver(t, nil, zone)
-	s.provider = replacing{zone}
+	for _, processes := range []string{"one", "two"} {
+		t.Run(processes, func(t *testing.T) {
+			t.Parallel()
+			zone := dnstest.New(t, "mcp.test")
+			first, second := solver(t, nil, zone), solver(t, nil, zone)
+			if processes == "one" {
+				second = first
+			}
+			for _, s := range []*Solver{first, second} {
+				s.provider, s.turns = replacing{zone}, &certmagic.FileStorage{Path: t.TempDir()}
+			}
+			second.turns = first.turns
+			testTurns(t, zone, first, second)
+		})
+	}
+}
+
+func testTurns(t *testing.T, zone *dnstest.Server, first, second *Solver) {
 	a, b := challengeFor("mcp.test", "a"), challengeFor("mcp.test", "b")
-	if err := s.Present(t.Context(), a); err != nil {
+	if err := first.Present(t.Context(), a); err != nil {
 		t.Fatal(err)
 	}
 	brief, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	if err := s.Present(brief, b); err == nil || !strings.Contains(err.Error(), "another challenge for the same name is under way") {
+	if err := second.Present(brief, b); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "cannot write the TXT record _acme-challenge.mcp.test.: ") {
 		t.Errorf("the second was written over the first: %v", err)
 	}
-	if err := s.CleanUp(t.Context(), b); err != nil { // as acmez does after a Present that failed
+	if err := second.CleanUp(t.Context(), b); err != nil { // as acmez does after a Present that failed
 		t.Error(err)
 	}
 	if got, _ := zone.TXT("_acme-challenge.mcp.test."); len(got) != 1 {
 		t.Errorf("the first challenge's record is gone: %v", got)
 	}
-	second := make(chan error, 1)
-	go func() { second <- s.Present(t.Context(), b) }()
-	if err := s.CleanUp(t.Context(), a); err != nil {
+	done := make(chan error, 1)
+	go func() { done <- second.Present(t.Context(), b) }()
+	if err := first.CleanUp(t.Context(), a); err != nil {
 		t.Error(err)
 	}
-	if err := <-second; err != nil {
+	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	if err := s.Wait(t.Context(), b); err != nil {
+	if err := second.Wait(t.Context(), b); err != nil {
 		t.Error(err)
+	}
+	if err := second.CleanUp(t.Context(), b); err != nil {
+		t.Error(err)
+	}
+	if err := first.Present(t.Context(), a); err != nil {
+		t.Errorf("the turn was not given back: %v", err)
 	}
 }
 
