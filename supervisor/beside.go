@@ -8,10 +8,24 @@ import (
 	"time"
 )
 
-// This file is replacements: servers that were changed and whose first worker is not ready yet. Until
-// it is, the server of before serves as if nothing had been changed.
+// This file is replacements: servers that were changed and whose workers are not ready yet. Until
+// they are, one for each who calls, the server of before serves as if nothing had been changed.
 
 var errNotBeside = errors.New("it has no replacement on its way")
+
+// present is how long ago somebody may have called for whom a replacement has a worker ready.
+const present = 30 * time.Second
+
+// callers counts the keys that have a worker and a call, or had one a moment ago.
+func (s *server[C]) callers(now time.Time) int {
+	seen := map[string]bool{}
+	for _, w := range s.workers {
+		if used, idle := s.pool.idleSince(w); w.owned && w.key != "" && w.state == ready && (!idle || now.Sub(used) < present) {
+			seen[w.key] = true
+		}
+	}
+	return len(seen)
+}
 
 // beside tells whether e is to come up beside the server as it is: one that serves and runs something else.
 func (s *server[C]) beside(e Entry[C]) bool {
@@ -33,8 +47,10 @@ func (s *Supervisor[C]) place(e Entry[C]) error {
 			return next.do(func() { next.configure(e) })
 		}
 		s.abandon(e.Spec.Name)
+		crew := 0
+		_ = srv.do(func() { crew = srv.callers(time.Now()) }) // one that is gone has none
 		next = s.raise(srv)
-		return next.do(func() { next.standby = true; next.configure(e) })
+		return next.do(func() { next.standby, next.crew = true, crew; next.configure(e) })
 	}
 	s.abandon(e.Spec.Name)
 	return srv.do(func() { srv.configure(e) })
@@ -85,7 +101,7 @@ func (s *Supervisor[C]) Replacement(name string) (*Pool[C], bool) {
 	return next.pool, true
 }
 
-// Try waits until the replacement of a server has a worker ready, or until it is known why it has none yet, which is
+// Try waits until the replacement of a server has its workers ready, or until it is known why it has none yet, which is
 // the error. It goes on trying either way. With patience Try waits for a worker only.
 func (s *Supervisor[C]) Try(ctx context.Context, name string, patience bool) error {
 	next := s.replacement(name)

@@ -89,6 +89,63 @@ func TestReplacementBesideWhatServes(t *testing.T) {
 	})
 }
 
+// Who calls when a replacement takes its place does not wait for a worker; who called long ago has none. Of those that there
+// is no room for, and of those that do not start, one is enough.
+func TestReplacementHasWorkersForThoseWhoCall(t *testing.T) {
+	for name, tt := range map[string]struct {
+		most, fails, want int
+	}{"all": {8, 0, 3}, "no room": {2, 0, 2}, "one does not start": {8, 1, 2}} {
+		synctest.Test(t, func(t *testing.T) {
+			news := 0
+			f := newFakes(t, Options{}, func(o order, _ int) behaviour {
+				if !slices.Contains(o.spec.Args, "new") {
+					return behaviour{}
+				}
+				if news++; news == 2 && tt.fails > 0 {
+					return behaviour{readyAfter: time.Minute, crashAfter: 3 * time.Second}
+				}
+				return behaviour{readyAfter: time.Duration(news) * time.Second}
+			})
+			defer f.close()
+			f.besides(spec(t, "a"))
+			_, gone := f.acquire("a", "long ago")
+			gone()
+			time.Sleep(present)
+			for _, who := range []string{"alice", "bob", "eve"} {
+				_, release := f.acquire("a", who)
+				release()
+			}
+			f.besides(spec(t, "a", arguments("new"), func(c *Config) { c.Workers.Max = tt.most }))
+			if err := f.Try(context.Background(), "a", false); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			retire, err := f.Promote("a", func() {})
+			if err != nil {
+				t.Fatal(err)
+			}
+			retire()
+			began := time.Now()
+			for _, who := range []string{"alice", "bob", "eve"}[:tt.want] {
+				_, release := f.acquire("a", who)
+				release()
+			}
+			if took := time.Since(began); took != 0 {
+				t.Errorf("%s: they waited %v", name, took)
+			}
+			synctest.Wait() // what was before is gone
+			ready := 0
+			for _, w := range f.status("a").Workers {
+				if w.State == StateReady {
+					ready++
+				}
+			}
+			if ready != tt.want {
+				t.Errorf("%s: %d workers are ready, want %d", name, ready, tt.want)
+			}
+		})
+	}
+}
+
 // A replacement that is not wanted any more ends, whatever took its place.
 func TestReplacementAbandoned(t *testing.T) {
 	for name, then := range map[string]func(f *fakes, t *testing.T){

@@ -37,7 +37,7 @@
 // # A change of what runs
 //
 // A server that serves and is changed goes on as it was. What replaces it is a server of its own that
-// comes up beside it; once a worker of that is ready, whoever applied the change says Promote, and the
+// comes up beside it; once that has a worker ready for each who calls, whoever applied the change says Promote, and the
 // server of before takes no more calls, finishes those it has and ends. A replacement that does not start
 // goes on trying and changes nothing meanwhile.
 //

@@ -236,7 +236,10 @@ func (s *server[C]) expel(match func(key string) bool) {
 
 // wanted is how many workers are kept ready for callers that have none.
 func (s *server[C]) wanted() int {
-	if s.bespoken || s.standby {
+	switch {
+	case s.standby:
+		return max(s.spec.Workers.Min, 1, s.crew)
+	case s.bespoken:
 		return max(s.spec.Workers.Min, 1)
 	}
 	return s.spec.Workers.Min

@@ -143,12 +143,12 @@ func (s *server[C]) answer(q *waiter[C], places *places, now time.Time) (granted
 	if s.coming(q.key) {
 		return granted[C]{}, false
 	}
-	if err := s.refusal(now); err != nil {
-		return granted[C]{err: err}, true
-	}
-	if w := s.spare(q.key); w != nil {
+	if w := s.spare(q.key); w != nil { // whatever keeps others from being started
 		s.pool.assign(w, q.key)
 		return s.pool.grant(q.key)
+	}
+	if err := s.refusal(now); err != nil {
+		return granted[C]{err: err}, true
 	}
 	if s.room() {
 		err := s.launch(q.key, true, now)

@@ -142,15 +142,24 @@ func (s *server[C]) rein() error {
 	return nil
 }
 
-// up tells whether a worker of the present generation is ready.
+// up tells whether a worker of the present generation is ready; of a replacement, whether as many are as will be soon.
 func (s *server[C]) up() (bool, error) {
+	serving, coming := 0, 0
 	for _, w := range s.workers {
-		if w.state == ready && w.generation == s.generation {
-			return true, nil
+		switch {
+		case w.generation != s.generation:
+		case w.state == ready:
+			serving++
+		case w.state == starting:
+			coming++
 		}
 	}
-	if err := s.refusal(time.Now()); err != nil {
-		return false, err
+	refused := s.refusal(time.Now())
+	if serving > 0 && (!s.standby || coming == 0 || serving >= s.crew || refused != nil) {
+		return true, nil
+	}
+	if refused != nil {
+		return false, refused
 	}
 	if !s.bespoken && !s.standby { // what was asked for has come to nothing
 		return false, errors.New(s.why)

@@ -42,7 +42,8 @@ type server[C any] struct {
 	watchers   []watcher
 	relieving  bool // workers of an older generation serve until one of this is ready
 	bespoken   bool // a person asked for a start: keep one spare until it is ready or failed
-	standby    bool // it is a replacement: keep one spare, and try again until it is ready
+	standby    bool // it is a replacement: keep spares, and try again until it is ready
+	crew       int  // a replacement's: how many callers the server of before has
 	born       time.Time
 	grace      time.Duration // how long a draining worker may take
 	parting    string        // why workers are retired
