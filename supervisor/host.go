@@ -42,6 +42,7 @@ type host struct {
 
 	mu     sync.Mutex
 	serial int                 // guarded by mu; number of the last process
+	begun  int                 // guarded by mu; starts under way: their children are not in live yet
 	live   map[int]*tracked    // guarded by mu; our own children that have not been reaped, by pid
 	left   map[int]struct{}    // guarded by mu; groups whose leader is gone, until they are seen to be empty
 	strays map[stray]time.Time // guarded by mu; unclaimed zombies, and when they were first seen
@@ -148,17 +149,23 @@ func (h *host) start(o order) (child, error) {
 		return nil, err
 	}
 	environ := append(append([]string(nil), o.spec.Environ...), markVariable+"="+t.mark)
-	if t.process, err = h.begin(o, environ, t.cell); err != nil {
+	h.mu.Lock()
+	h.begun++
+	h.mu.Unlock()
+	t.process, err = h.begin(o, environ, t.cell)
+	h.mu.Lock()
+	if h.begun--; err == nil {
+		h.live[t.pid()] = t
+		delete(h.left, t.pid())
+	}
+	h.mu.Unlock()
+	if err != nil {
 		t.cell.Close()
 		return nil, err
 	}
 	p := t.process
-	p.output = newOutput(o.ring, o.mask, p.pid())
-	h.mu.Lock()
-	h.live[p.pid()] = t
-	delete(h.left, p.pid())
-	h.mu.Unlock()
 	h.guardian.watch(p.pid())
+	p.output = newOutput(o.ring, o.mask, p.pid())
 	h.running.Go(p.listen)               // ends with the child's standard error, which follow sees to
 	h.running.Go(func() { h.follow(t) }) // ends with the child
 	return p, nil

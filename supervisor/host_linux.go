@@ -1,7 +1,9 @@
 package supervisor
 
 import (
+	"fmt"
 	"os"
+	"strconv"
 	"syscall"
 
 	"go.uber.org/zap"
@@ -29,6 +31,8 @@ func adopt(log *zap.Logger) {
 func lower(pid int) {
 	const background = 5 // as nice(1) has it
 	_ = unix.Setpriority(unix.PRIO_PROCESS, pid, background)
+	// Where a session has its share, that is of threads within it, and this of sessions (sched(7)).
+	_ = os.WriteFile(fmt.Sprintf("/proc/%d/autogroup", pid), strconv.AppendInt(nil, background, 10), 0)
 }
 
 // awaitExit returns when the child is dead and leaves it to be reaped: waitid(2), WNOWAIT.

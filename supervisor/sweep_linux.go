@@ -203,6 +203,9 @@ func (h *host) classify(p proc) kind {
 	if p.zombie {
 		return unclaimed
 	}
+	if h.begun > 0 { // it may be the child of one of these: a session of its own, like what has left a worker's
+		return unread
+	}
 	if worker, ok := h.workerOf(p.pid); ok {
 		if _, ok := h.live[worker]; ok {
 			return member

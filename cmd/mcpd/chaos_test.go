@@ -206,7 +206,7 @@ func (d *instance) gauges() (g gauges) {
 // atRest are the gauges once they stand still, and mcpd has had the time to give back what work has left.
 func (d *instance) atRest() (g gauges) {
 	d.t.Helper()
-	<-time.After(3 * afterWork.look)
+	<-time.After(2*afterWork.look + 3*time.Second)
 	for same := 0; same < 3; {
 		now := d.gauges()
 		if same++; now.goroutines != g.goroutines || now.fds != g.fds {
