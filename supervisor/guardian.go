@@ -145,6 +145,7 @@ type guardian struct {
 	groups  map[int]struct{} // guarded by mu; what the guardian has to know
 	in      *os.File         // guarded by mu; nil while none runs
 	process *os.Process      // guarded by mu; the last one
+	over    bool             // guarded by mu; close was called
 }
 
 const (
@@ -180,10 +181,11 @@ func (g *guardian) close() {
 	if g == nil {
 		return
 	}
-	close(g.stop)
 	g.mu.Lock()
-	g.write(".\n")
+	g.over = true
+	g.write(".\n") // before anybody may close the pipe: without it a guardian kills us too
 	g.mu.Unlock()
+	close(g.stop)
 	g.drop()
 	g.running.Wait()
 }
@@ -246,6 +248,9 @@ func (g *guardian) start() *exec.Cmd {
 	g.write("=" + g.host.mark + "\n#" + strconv.FormatUint(g.host.brand, 10) + "\n")
 	for group := range g.groups {
 		g.write("+" + strconv.Itoa(group) + "\n")
+	}
+	if g.over {
+		g.write(".\n")
 	}
 	return cmd
 }

@@ -3,10 +3,13 @@ package supervisor
 import (
 	"bufio"
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"go.uber.org/zap/zaptest"
 )
@@ -38,6 +41,29 @@ func FuzzGuardianNote(f *testing.F) {
 			}
 		}
 	})
+}
+
+// However close and the goroutine that keeps the guardian take turns, it is told that this is a good end, and only then may its
+// pipe be closed: one that is not told kills us, too.
+func TestGuardianIsToldOfAGoodEnd(t *testing.T) {
+	told := filepath.Join(t.TempDir(), "told")
+	h := newHost(Options{Logger: zaptest.NewLogger(t), Guardian: []string{"/bin/sh", "-c", "/bin/cat >" + told}})
+	h.guardian.mu.Lock()
+	closed := make(chan struct{})
+	go func() { // ends with close
+		h.close()
+		close(closed)
+	}()
+	select {
+	case <-h.guardian.stop:
+		t.Error("whoever keeps the guardian may close its pipe before it is told")
+	case <-time.After(200 * time.Millisecond):
+	}
+	h.guardian.mu.Unlock()
+	<-closed
+	if text, err := os.ReadFile(told); err != nil || !strings.HasSuffix(string(text), "\n.\n") {
+		t.Errorf("it was told %q (%v)", text, err)
+	}
 }
 
 // A real guardian kills what it was told of, ignores SIGTERM, and leaves alone what was taken back.
