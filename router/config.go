@@ -96,8 +96,8 @@ type Limits struct {
 
 	// Chatter is how many bytes per second an address may send besides calls of people
 	// who have signed in: handshakes, pages, refused requests, HTTP/2's own frames; an
-	// eighth of them at once. More is read later, and the sender has to wait. Default: 262144. SIGHUP: no, needs a
-	// restart.
+	// eighth of them at once. More is read later, and the sender has to wait.
+	// Default: 262144. SIGHUP: no, needs a restart.
 	Chatter int `koanf:"chatter"`
 }
 

@@ -16,11 +16,14 @@ var errNotBeside = errors.New("it has no replacement on its way")
 // present is how long ago somebody may have called for whom a replacement has a worker ready.
 const present = 30 * time.Second
 
-// callers counts the keys that have a worker and a call, or had one a moment ago.
+// callers counts the keys that have a worker and a call, or had one a moment ago, and that a spare may serve.
 func (s *server[C]) callers(now time.Time) int {
 	seen := map[string]bool{}
 	for _, w := range s.workers {
-		if used, idle := s.pool.idleSince(w); w.owned && w.key != "" && w.state == ready && (!idle || now.Sub(used) < present) {
+		if !w.owned || w.key == "" || w.state != ready || s.fits != nil && !s.fits(w.key) {
+			continue
+		}
+		if used, idle := s.pool.idleSince(w); !idle || now.Sub(used) < present {
 			seen[w.key] = true
 		}
 	}

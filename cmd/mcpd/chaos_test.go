@@ -191,14 +191,8 @@ func (d *instance) gauges() (g gauges) {
 			d.t.Fatal(err)
 		}
 	}
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", d.cmd.Process.Pid))
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	if m := regexp.MustCompile(`RssAnon:\s+(\d+) kB`).FindSubmatch(status); m == nil {
-		d.t.Fatal("no RssAnon in proc(5) status")
-	} else if g.own, err = strconv.ParseFloat(string(m[1]), 64); err != nil {
-		d.t.Fatal(err)
+	if g.own = float64(memoryOf(d.cmd.Process.Pid, "RssAnon")); g.own == 0 {
+		d.t.Fatal("the memory of mcpd cannot be read")
 	}
 	return g
 }
@@ -219,7 +213,7 @@ func (d *instance) atRest() (g gauges) {
 }
 
 func (g gauges) String() string {
-	return fmt.Sprintf("%.0f goroutines, %.0f file descriptors, %.1f MB of its own", g.goroutines, g.fds, g.own/1e3)
+	return fmt.Sprintf("%.0f goroutines, %.0f file descriptors, %.1f MB of its own", g.goroutines, g.fds, g.own/1e6)
 }
 
 // quiet waits until so many processes of the tag run.

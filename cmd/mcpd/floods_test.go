@@ -8,11 +8,8 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/tls"
-	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
@@ -183,20 +180,9 @@ func (d *instance) ask(c *http.Client, addr string, stop <-chan time.Time) (most
 // resident is the memory of the daemon itself, in bytes.
 func (d *instance) resident() int64 {
 	d.t.Helper()
-	n := residentOf(d.cmd.Process.Pid)
+	n := memoryOf(d.cmd.Process.Pid, "VmRSS")
 	if n == 0 {
 		d.t.Fatal("the memory of mcpd cannot be read")
 	}
 	return n
-}
-
-// residentOf is the memory of a process, in bytes; 0 where it cannot be read.
-func residentOf(pid int) int64 {
-	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	m := regexp.MustCompile(`VmRSS:\s+(\d+) kB`).FindSubmatch(text)
-	if m == nil {
-		return 0
-	}
-	kb, _ := strconv.ParseInt(string(m[1]), 10, 64)
-	return kb << 10
 }

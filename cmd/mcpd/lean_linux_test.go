@@ -34,7 +34,7 @@ func TestRestingMemory(t *testing.T) {
 	}
 	eventually(t, time.Minute, fmt.Sprintf("it rests in %d MB, its guardian in %d", most>>20, guardians>>20), func() (bool, string) {
 		guardian := guardianOf(t, d.cmd.Process.Pid)
-		own, other := residentOf(d.cmd.Process.Pid), residentOf(guardian)
+		own, other := memoryOf(d.cmd.Process.Pid, "VmRSS"), memoryOf(guardian, "VmRSS")
 		return own > 0 && own <= most && other > 0 && other <= guardians, fmt.Sprintf("%d and %d KiB", own>>10, other>>10)
 	})
 }

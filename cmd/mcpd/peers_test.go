@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -149,6 +151,17 @@ func until(limit time.Duration, what string, cond func() (bool, string)) error {
 		case <-tick.C:
 		}
 	}
+}
+
+// memoryOf is one of the sums in proc(5) status of a process, in bytes; 0 where it cannot be read.
+func memoryOf(pid int, sum string) int64 {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	m := regexp.MustCompile(sum + `:\s+(\d+) kB`).FindSubmatch(text)
+	if m == nil {
+		return 0
+	}
+	kb, _ := strconv.ParseInt(string(m[1]), 10, 64)
+	return kb << 10
 }
 
 func TestNeed(t *testing.T) {
