@@ -13,7 +13,8 @@ import (
 )
 
 // BudgetConfig is what all servers may use together. When it is used up, the worker that has been idle longest,
-// whosever it is, ends for a new one; while all are busy, calls that need a new one wait. SIGHUP: no, needs a restart.
+// whosever it is, ends for a new one; while all are busy, calls that need a new one wait, and the server whose call came first
+// gets the next place. SIGHUP: no, needs a restart.
 type BudgetConfig struct {
 	// Workers is the most worker processes. Default: 512.
 	Workers int `koanf:"workers"`
@@ -44,18 +45,30 @@ func (c BudgetConfig) Validate() error {
 	return errors.Join(errs...)
 }
 
-// budget is what is left of it. A server that gets nothing is nudged when that may have changed.
+// budget is what is left of it. A server that gets nothing waits in a line, one place for each, and is nudged when
+// that may have changed. It leaves the line when it has got something or wants nothing any more.
 type budget struct {
 	BudgetConfig
 	starts *rate.Limiter // nil: no limit
 	wake   chan struct{} // tells relieve that somebody waits; holds one
 
 	mu      sync.Mutex
-	taken   int                               // guarded by mu; places
-	freeing int                               // guarded by mu; of them, those that were taken from idle workers and are not free yet
-	used    int64                             // guarded by mu; memory at the last look
-	waiting map[interface{ nudge() }]struct{} // guarded by mu
+	taken   int       // guarded by mu; places
+	freeing int       // guarded by mu; of them, those that were taken from idle workers and are not free yet
+	used    int64     // guarded by mu; memory at the last look
+	waiting []waiting // guarded by mu; the line
 }
+
+// waiting is a server in the line. One that only wants a worker to be ready for later stands as if it had come
+// after everybody who calls within courtesy; it is not put off for ever.
+type waiting struct {
+	who  nudged
+	turn time.Time
+}
+
+type nudged interface{ nudge() }
+
+const courtesy = time.Second
 
 // How often relieve looks: at the memory, where it has a limit; and while somebody waits, because no server tells
 // another that its worker is idle now.
@@ -65,36 +78,83 @@ const (
 )
 
 func newBudget(c BudgetConfig) *budget {
-	b := &budget{BudgetConfig: c, wake: make(chan struct{}, 1), waiting: make(map[interface{ nudge() }]struct{})}
+	b := &budget{BudgetConfig: c, wake: make(chan struct{}, 1)}
 	if c.Starts > 0 {
 		b.starts = rate.NewLimiter(rate.Limit(c.Starts), c.Starts)
 	}
 	return b
 }
 
-// take takes a place for a process, or says why there is none; who, if there is anybody, will be nudged.
-func (b *budget) take(who interface{ nudge() }) (refusal string) {
+// take takes a place for a process, or says why there is none for who now; who, if there is anybody, waits in the line then.
+func (b *budget) take(who nudged, turn time.Time) (refusal string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	switch {
-	case b.taken >= b.Workers:
-		refusal = fmt.Sprintf("%d worker processes run already, the most this mcpd may have", b.Workers)
-	case b.Memory > 0 && b.used >= int64(b.Memory):
-		refusal = fmt.Sprintf("its workers use %s of memory, and may use %s", confine.Size(b.used), confine.Size(int64(b.Memory)))
-	case b.starts != nil && !b.starts.Allow():
-		refusal = fmt.Sprintf("%d workers are started a second, and others came first", b.Starts)
-	default:
+	was, ahead := len(b.waiting), 0
+	if who != nil {
+		ahead = b.line(who, turn)
+	}
+	if refusal = b.lacks(ahead); refusal == "" {
 		b.taken++
+		b.unline(who)
+		if b.starts != nil {
+			b.starts.Allow()
+		}
 		return ""
 	}
-	if _, waits := b.waiting[who]; who != nil && !waits {
-		b.waiting[who] = struct{}{}
+	if len(b.waiting) > was {
 		select {
 		case b.wake <- struct{}{}:
 		default: // it will look anyway
 		}
 	}
 	return refusal
+}
+
+// lacks is why who has so many ahead in the line gets no place. Callers hold mu.
+func (b *budget) lacks(ahead int) string {
+	switch {
+	case b.taken >= b.Workers:
+		return fmt.Sprintf("%d worker processes run already, the most this mcpd may have", b.Workers)
+	case b.Memory > 0 && b.used >= int64(b.Memory):
+		return fmt.Sprintf("its workers use %s of memory, and may use %s", confine.Size(b.used), confine.Size(int64(b.Memory)))
+	case b.taken+ahead >= b.Workers:
+		return fmt.Sprintf("this mcpd may have %d worker processes, and others came first", b.Workers)
+	case b.starts != nil && b.starts.Tokens() < float64(ahead+1):
+		return fmt.Sprintf("%d workers are started a second, and others came first", b.Starts)
+	}
+	return ""
+}
+
+// line tells how many are ahead of who, who joins the line if it is not in it. Callers hold mu.
+func (b *budget) line(who nudged, turn time.Time) (ahead int) {
+	if i := slices.IndexFunc(b.waiting, func(w waiting) bool { return w.who == who }); i >= 0 {
+		if !turn.Before(b.waiting[i].turn) {
+			return i
+		}
+		b.waiting = slices.Delete(b.waiting, i, i+1)
+	}
+	for ahead < len(b.waiting) && !b.waiting[ahead].turn.After(turn) {
+		ahead++
+	}
+	b.waiting = slices.Insert(b.waiting, ahead, waiting{who, turn})
+	return ahead
+}
+
+// leave takes who out of the line: it wants nothing any more.
+func (b *budget) leave(who nudged) {
+	b.mu.Lock()
+	was := len(b.waiting)
+	b.unline(who)
+	left := len(b.waiting) < was
+	b.mu.Unlock()
+	if left { // it may have been in somebody's way
+		b.nudge()
+	}
+}
+
+// unline is for callers that hold mu.
+func (b *budget) unline(who nudged) {
+	b.waiting = slices.DeleteFunc(b.waiting, func(w waiting) bool { return w.who == who })
 }
 
 func (b *budget) give() {
@@ -115,11 +175,9 @@ func (b *budget) expect(n int) {
 // nudge has those who wait try again.
 func (b *budget) nudge() {
 	b.mu.Lock()
-	all := b.waiting
-	b.waiting = make(map[interface{ nudge() }]struct{})
-	b.mu.Unlock()
-	for s := range all {
-		s.nudge()
+	defer b.mu.Unlock()
+	for _, w := range b.waiting {
+		w.who.nudge() // does not wait
 	}
 }
 

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -65,6 +66,98 @@ func TestBudgetOfStarts(t *testing.T) {
 		if took := time.Since(began); took < 1900*time.Millisecond || took > 3*time.Second {
 			t.Errorf("six starts of two a second took %v", took)
 		}
+	})
+}
+
+// Servers get what becomes free in the order in which they began to wait, whichever part of the budget is used up; a worker that is
+// only to be ready for later comes after the calls of its second, and before those after.
+func TestBudgetIsALine(t *testing.T) {
+	for _, tt := range []struct {
+		budget BudgetConfig
+		min    int // of the server that nobody calls
+		want   string
+	}{
+		{BudgetConfig{Workers: 1}, 0, "first a b c d e f g h i j"},
+		{BudgetConfig{Workers: 100, Starts: 1}, 1, "first a b c d kept e f g h i j"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFakes(t, Options{Budget: tt.budget}, nil)
+			defer f.close()
+			specs := []Spec{spec(t, "first")}
+			for i := range 10 {
+				specs = append(specs, spec(t, string(rune('a'+i))))
+			}
+			f.apply(specs...)
+			_, done := f.acquire("first", "")
+			f.apply(append(slices.Clone(specs), spec(t, "kept", func(c *Config) { c.Workers.Min = tt.min }))...)
+			var all sync.WaitGroup
+			for _, s := range specs[1:] {
+				if s.Name == "e" {
+					time.Sleep(time.Second)
+				}
+				all.Go(func() {
+					_, release, err := f.pool(s.Name).Acquire(t.Context(), "")
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					time.Sleep(time.Second)
+					release()
+				})
+				time.Sleep(time.Millisecond)
+			}
+			done()
+			all.Wait()
+			var got []string
+			for _, c := range f.system.all() {
+				got = append(got, c.spec.Name)
+			}
+			if strings.Join(got, " ") != tt.want {
+				t.Errorf("started were %s, want %s", got, tt.want)
+			}
+		})
+	}
+}
+
+// Who gives up waiting, or is not there any more, is in nobody's way.
+func TestBudgetLineIsLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakes(t, Options{Budget: BudgetConfig{Workers: 1}}, nil)
+		defer f.close()
+		a, b, c, d := spec(t, "a"), spec(t, "b"), spec(t, "c"), spec(t, "d")
+		f.apply(a, b, c, d)
+		_, done := f.acquire("a", "")
+		ctx, cancel := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		for _, name := range []string{"b", "c"} {
+			all.Go(func() {
+				if _, _, err := f.pool(name).Acquire(ctx, ""); err == nil {
+					t.Errorf("%s got a worker", name)
+				}
+			})
+			synctest.Wait()
+		}
+		all.Go(func() {
+			began := time.Now()
+			_, release := f.acquire("d", "")
+			release()
+			if took := time.Since(began); took > 2*time.Second {
+				t.Errorf("it took %v", took)
+			}
+		})
+		synctest.Wait()
+		if n := len(f.o.budget.waiting); n != 3 {
+			t.Errorf("%d wait", n)
+		}
+		f.apply(a, c, d)
+		cancel()
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if n := len(f.o.budget.waiting); n != 1 {
+			t.Errorf("%d still wait", n)
+		}
+		done()
+		all.Wait()
 	})
 }
 

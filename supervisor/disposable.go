@@ -30,7 +30,7 @@ func (s *Supervisor[C]) Spawn(ctx context.Context, spec Spec) (io.ReadWriteClose
 		return nil, errClosed
 	}
 	defer s.spawning.Done()
-	if why := s.o.budget.take(nil); why != "" {
+	if why := s.o.budget.take(nil, time.Time{}); why != "" {
 		return nil, &Busy{Reason: why, RetryAfter: s.o.BusyRetry}
 	}
 	c, err := s.o.system.start(order{spec: spec, path: path, ring: logs, mask: newMasker(spec.Secrets)})

@@ -22,7 +22,7 @@
 //	                    ◀── exited ─ follow: wait, kill the group, reap ──▶ sweep: what left its group
 //
 // What all servers may use together is the budget. It is bounded by processes, memory and starts per second;
-// who gets nothing waits, and the worker that has been idle longest, whosever it is, ends for it.
+// servers that get nothing stand in a line, and the worker that has been idle longest, whosever it is, ends for the first.
 //
 // # Who owns what
 //

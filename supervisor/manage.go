@@ -193,8 +193,15 @@ func (s *server[C]) launch(key string, owned bool, now time.Time) error {
 	if err != nil {
 		return s.unfound()
 	}
-	if why := s.o.budget.take(s); why != "" {
-		return &Busy{Reason: why, RetryAfter: s.o.BusyRetry}
+	if s.short == "" { // after one refusal the line decides
+		turn := now
+		if !owned {
+			turn = now.Add(courtesy)
+		}
+		s.short = s.o.budget.take(s, turn)
+	}
+	if s.short != "" {
+		return &Busy{Reason: s.short, RetryAfter: s.o.BusyRetry}
 	}
 	w := &worker[C]{
 		machine:    machine{state: starting, since: now}, // its time runs from when prepare is done

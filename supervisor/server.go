@@ -53,6 +53,7 @@ type server[C any] struct {
 	restarts   hourly
 	past       uint64    // calls of workers that are gone
 	looks      time.Time // when it is looked next which workers need company; zero: not
+	short      string    // why the budget had no place for a worker; it stands in the line then
 
 	seen      State // what public said last, why, and since when it says so
 	why       string
@@ -159,9 +160,14 @@ func (s *server[C]) settle(now time.Time) {
 			s.step(w, drained, s.parting)
 		}
 	}
+	lined := s.short != ""
+	s.short = ""
 	s.serve(now)
 	s.widen(now)
 	s.warm(now)
+	if lined && s.short == "" {
+		s.o.budget.leave(s)
+	}
 	if waiting && !s.draining() && len(s.queue) == 0 {
 		s.pool.watch(false)
 	}
