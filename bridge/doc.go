@@ -37,6 +37,7 @@
 // A Reply is JSON when it comes alone, an event stream when a notification
 // comes before it (stream.go). What a session's streams said is kept for a while
 // (replay.go), so that a client whose connection broke gets the rest (resume.go).
+// Those that stay open, mostly silent, outlive the goroutine of their request (detach.go).
 // Params and results stay the bytes they were:
 // scan.go validates them in one pass and reports where the few members are that
 // matter, and the rest is copied around the edits.

@@ -39,8 +39,10 @@ type exchange struct {
 	json, events bool // what the client accepts
 	streaming    bool // the response is an event stream already
 	gone         bool // nobody reads the response any more
+	detached     bool // its stream has a goroutine of its own, which ends x
 	collect      *buffer
 	rec          CallRecord
+	start        time.Time
 
 	track  *track    // what is kept of the stream, nil if it cannot be resumed
 	reader *reader   // this response, as a reader of track

@@ -19,10 +19,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		defer s.lanes.leave(s.lanes.enter(r.Context()))
 	}
 	x := s.exchange(w, r)
-	x.call.Principal = s.o.Principal(r)
+	x.start, x.call.Principal = start, s.o.Principal(r)
 	if s.enter() {
-		serve(x)
-		s.leave(0)
+		if serve(x); x.detached {
+			return
+		}
+		s.leave()
 	} else {
 		x.rec.Method = r.Method
 		x.json = true
@@ -31,8 +33,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		x.refuse(errStopping)
 	}
-	if s.o.Observe != nil {
-		s.observe(x, start)
+	x.end()
+}
+
+// end has x observed; nobody may know it any more.
+func (x *exchange) end() {
+	if x.s.o.Observe != nil {
+		x.observe()
 	}
 	x.free()
 }
@@ -67,13 +74,13 @@ func (x *exchange) serve() {
 	}
 }
 
-func (s *Server) observe(x *exchange, start time.Time) {
+func (x *exchange) observe() {
 	rec := x.rec
 	rec.Context = x.r.Context()
 	rec.Principal = x.call.Principal
 	rec.Version = x.call.Client.Version
 	rec.Ended = time.Now()
-	rec.Duration = rec.Ended.Sub(start)
+	rec.Duration = rec.Ended.Sub(x.start)
 	if rec.Method == "" {
 		rec.Method = x.call.method.name
 	}
@@ -81,7 +88,7 @@ func (s *Server) observe(x *exchange, start time.Time) {
 		rec.Tool = string(text(x.env.name.of(x.bodyBytes())))
 	}
 	rec.Client = x.call.Client.Name
-	s.o.Observe(rec)
+	x.s.o.Observe(rec)
 }
 
 // nameOf is what a client calls itself, "" if it does not say.

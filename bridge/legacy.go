@@ -271,8 +271,9 @@ func (x *exchange) notified() {
 	}
 }
 
-// get opens the session's own stream: announcements and what belongs to no call. It stays for hours in a goroutine of its
-// own, so what only the beginning needs is in functions that have returned by then: half of the stack is saved.
+// get opens the session's own stream: announcements and what belongs to no call. Where it cannot be detached it stays for
+// hours on the request's goroutine, so what only the beginning needs is in functions that have returned by then: half of the
+// stack is saved.
 func (x *exchange) get() {
 	if !x.mayStream() {
 		return
@@ -284,9 +285,9 @@ func (x *exchange) get() {
 	switch {
 	case w == nil: // and answered
 	case reader != nil:
-		x.own(w, reader) // the watcher stays until the track is forgotten
+		x.detach(func() { x.own(w, reader) }) // the watcher stays until the track is forgotten
 	default:
-		x.tell(w)
+		x.detach(func() { x.tell(w) })
 	}
 }
 

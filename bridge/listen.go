@@ -23,17 +23,23 @@ func (x *exchange) listen() {
 	want, uris := x.filter(c.ident.has)
 	held := x.hold(ctx, c, uris)
 	release()
-	defer held.release()
 	w := &watcher{who: x.call.Principal, lists: want, uris: held.set()}
 	if err := x.s.watch.add(w); err != nil {
+		held.release()
 		x.refuse(internal(err.Error()))
 		return
 	}
+	x.detach(func() { x.announce(w, held) })
+}
+
+// announce writes the stream of a listen.
+func (x *exchange) announce(w *watcher, held *holding) {
+	defer held.release()
 	defer x.s.watch.remove(w)
 	x.rec.Status = http.StatusOK
 	x.stream()
-	x.acknowledge(want, held)
-	x.follow(ctx, w, held.lost(), x.tagged)
+	x.acknowledge(w.lists, held)
+	x.follow(x.r.Context(), w, held.lost(), x.tagged)
 	x.tag(`{"jsonrpc":"2.0","id":`+string(x.id)+`,"result":{"resultType":"complete","_meta":{`, `}}}`)
 	x.endStream()
 }

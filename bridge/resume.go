@@ -112,7 +112,7 @@ func (x *exchange) resume(last string) bool {
 		x.refuse(&fault{http.StatusBadRequest, codeInvalidRequest, "this stream cannot be resumed: it is too long ago, or was lost in a restart", nil})
 		return true
 	}
-	x.relay(t, r, seq)
+	x.detach(func() { x.relay(t, r, seq) })
 	return true
 }
 

@@ -228,7 +228,8 @@ func (s *Server) Close(ctx context.Context) error {
 		s.replays.close()
 		s.lot.close()
 		s.naps.close()
-		s.leave(s.active.Add(1))
+		s.active.Add(1)
+		s.leave()
 		select {
 		case <-s.idle:
 		case <-ctx.Done():
@@ -261,14 +262,14 @@ func (s *Server) Close(ctx context.Context) error {
 func (s *Server) enter() bool {
 	s.active.Add(1)
 	if s.stopping.Load() {
-		s.leave(s.active.Load())
+		s.leave()
 		return false
 	}
 	return true
 }
 
 // leave counts a request out and says so when it was the last.
-func (s *Server) leave(int64) {
+func (s *Server) leave() {
 	if s.active.Add(-1) == 0 && s.stopping.Load() {
 		s.idleOnce.Do(func() { close(s.idle) })
 	}

@@ -25,6 +25,9 @@
 //	  ▼
 //	handler                    within the person's rate, else 429; sees /mcp (and the Route's Entries), a Principal in the context and no Authorization header
 //
+// A handler whose answer lasts for hours may leave without it: over HTTP/1.1 the answer then has the
+// connection to itself and none of the memory that requests need (detach.go).
+//
 // Requests behind the gate can be ended while they are under way (present.go), when
 // what let them in holds no more.
 //

@@ -28,11 +28,14 @@ type exchange struct {
 	metadata  string     // URL of the document that the gate's challenges name
 	url       url.URL    // the request's, where its path was rewritten
 	body      io.ReadCloser
-	late      *time.Timer // cuts body off; nil without such a limit
-	guest     *guest      // set behind the gate; nil where nothing is limited
+	late      *time.Timer           // cuts body off; nil without such a limit
+	guest     *guest                // set behind the gate; nil where nothing is limited
+	chunks    bool                  // the client understands an answer in chunks
+	serve     func(context.Context) // writes the answer when the handler has returned; see Detach
 
 	next, previous *exchange // in listed; guarded by its mutex
 	listed         *ring     // nil: not behind the gate
+	hungUp         bool      // by HangUp; guarded likewise
 
 	mu    sync.Mutex // guards rec.Facts and ended: Note may come from any goroutine
 	ended bool
@@ -54,6 +57,7 @@ func (x *exchange) begin(req *http.Request) {
 	rec.Host, rec.Method, rec.Path = clip(req.Host), clip(req.Method), clip(req.URL.Path)
 	rec.Trace, rec.Parent, rec.Untraced = traceparent(req.Header["Traceparent"])
 	x.idHeader[0] = rec.RequestID
+	x.chunks = req.ProtoAtLeast(1, 1)
 }
 
 // rewrite has those behind see another path. RawPath goes too: what was decided on is
@@ -138,7 +142,7 @@ func (r *Router) limitBody(x *exchange, req *http.Request) {
 func (x *exchange) cutBody() {
 	x.mu.Lock() // finish waits: the writer may be another request's afterwards
 	defer x.mu.Unlock()
-	if !x.ended {
+	if _, away := x.ResponseWriter.(*detached); !x.ended && !away {
 		_ = http.NewResponseController(x.ResponseWriter).SetReadDeadline(time.Unix(1, 0)) // fails with a writer of a test only
 	}
 }

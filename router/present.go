@@ -49,6 +49,16 @@ func (p *present) leave(x *exchange) {
 	x.next, x.previous = nil, nil
 }
 
+// move has x answered by another writer from now on. It reports whether the client was hung up on before.
+func (p *present) move(x *exchange, to http.ResponseWriter) (hungUp bool) {
+	if x.listed != nil {
+		x.listed.mu.Lock()
+		defer x.listed.mu.Unlock()
+	}
+	x.ResponseWriter = to
+	return x.hungUp
+}
+
 // HangUp ends the requests behind the gate that match says yes to, streams among them, by
 // closing the client's way to them: call it when tokens were revoked, or a policy has
 // changed, and Verify knows of it already. Requests whose token was looked at before that
@@ -63,6 +73,7 @@ func (r *Router) HangUp(match func(server string, p Principal) bool) {
 			if !match(x.rec.Server, x.held) {
 				continue
 			}
+			x.hungUp = true
 			c := http.NewResponseController(x.ResponseWriter)
 			_ = c.SetWriteDeadline(past) // HTTP/2 resets the stream
 			_ = c.SetReadDeadline(past)  // HTTP/1 sees the client leave

@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -62,6 +63,7 @@ type Router struct {
 	addresses      *tally[netip.Addr] // nil: no limits
 	people         *tally[string]     // by Principal.ID; nil: no limits
 	present        present
+	away           sync.WaitGroup // detached answers
 	bodyTimeout    time.Duration
 	access         func(*AccessRecord)
 	log            *zap.Logger
@@ -154,7 +156,15 @@ func (r *Router) answer(serve func(*Router, *exchange, *http.Request) error, w h
 		if !returned && x.rec.Status == 0 {
 			r.panicked(x, inner, recover())
 		}
-		x.finish()
+		switch d, away := x.ResponseWriter.(*detached); {
+		case !away:
+			x.finish()
+		case returned:
+			r.away.Go(func() { x.stay(d) }) // ends with the answer; Wait waits for it
+		default:
+			d.end(true)
+			x.finish()
+		}
 	}()
 	err := r.identify(x, inner)
 	if err == nil {
@@ -255,7 +265,11 @@ func (r *Router) panicked(x *exchange, req *http.Request, value any) {
 			return
 		}
 	}
+	r.reportPanic(x, value)
+	r.writeError(x, req, refuse(http.StatusInternalServerError, "internal error"))
+}
+
+func (r *Router) reportPanic(x *exchange, value any) {
 	r.log.Error("handler panicked", zap.String("request", x.rec.RequestID), zap.String("server", x.rec.Server),
 		zap.Any("panic", value), zap.ByteString("stack", debug.Stack()))
-	r.writeError(x, req, refuse(http.StatusInternalServerError, "internal error"))
 }

@@ -201,8 +201,8 @@ func openStream(t *testing.T, d *instance, server string) *eventStream {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if resp.StatusCode != http.StatusOK {
-		t.Fatalf("GET of an event stream: %s", resp.Status)
+	if resp.StatusCode != http.StatusOK || !resp.Close { // a stream that is kept lean takes its connection with it
+		t.Fatalf("GET of an event stream: %s, and its connection closes then: %v", resp.Status, resp.Close)
 	}
 	s := &eventStream{ended: make(chan error, 1)}
 	go func() {

@@ -266,6 +266,9 @@ func (d *daemon) stopFront(ctx context.Context) {
 		front.Go(func() { d.late("requests", d.listener.Shutdown(ctx)) }) // ends with the last answer, or ctx
 	}
 	front.Wait()
+	if d.router != nil {
+		d.late("streams", d.router.Wait(ctx))
+	}
 }
 
 // late notes that something had to be cut.
