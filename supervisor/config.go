@@ -20,12 +20,13 @@ type Config struct {
 	// Args are the arguments, passed as they are: no shell reads them. Default: none.
 	Args []string `koanf:"args"`
 
-	// Pin starts the program of an npm package itself where the command is npx: its version is
-	// looked up and installed once, and stays until mcpd update. Where that cannot be, npx is run as
-	// it is written, and a warning says why. Default: true.
+	// Pin starts the program of a package itself where the command is npx, uvx or uv tool run: its version
+	// is looked up and installed once, and stays until mcpd update. Where that cannot be, the command is
+	// run as it is written, and a warning says why. Default: true.
 	Pin bool `koanf:"pin"`
 
-	// InstallScripts lets packages run their install scripts, with pin. Default: false.
+	// InstallScripts lets packages run their install scripts, with pin; for those of Python, be built from source, which
+	// runs theirs. Default: false.
 	InstallScripts bool `koanf:"install_scripts"`
 
 	// Env is added to the child's small base environment. Default: none.

@@ -102,8 +102,8 @@
 //
 // # What is started
 //
-// Before each start Resolve says what is started for an entry; the sub-package pin answers that for npx, with
-// a version that was installed once. It may take minutes the first time, on the worker's own goroutine and
+// Before each start Resolve says what is started for an entry; the sub-package pin answers that for npx and uvx,
+// with a version that was installed once. It may take minutes the first time, on the worker's own goroutine and
 // outside its time to get ready. Of the starts themselves a few run at a time, so that many at once do
 // not all miss their time; of one server no more than half of those. In a crash loop the next worker is on trial: those
 // start one after the other, and at the priority of background work.

@@ -13,7 +13,7 @@
 //	mcpd reload                   apply the edited configuration, wait, print what changed
 //	mcpd logs SERVER [-f]         what a server's workers wrote to stderr
 //	mcpd restart|stop|start SERVER
-//	mcpd update [SERVER]          try the newest version of a server's npm package and change over to it; rollback goes back
+//	mcpd update [SERVER]          try the newest version of a server's npm or Python package and change over to it; rollback goes back
 //	mcpd user add|list|remove|passwd|link|reset
 //	mcpd revoke USER              end everything of a person at once: browsers, clients, tokens, workers
 //	mcpd token create|list|revoke tokens for programs, each good for one server
@@ -48,7 +48,7 @@
 //	certs/       certificates, their keys and accounts
 //	known/       what servers said of themselves, answered from while they start; may be deleted
 //	ended/       sessions whose clients said that they are over
-//	pins.json    which version of its npm package each server runs
+//	pins.json    which version of its npm or Python package each server runs
 //	packages/    those packages; may be deleted while mcpd does not run, and comes back
 //	tmp/         temporary directories of sandboxed workers; emptied at the start
 //	lock         held while a daemon runs; has its process id

@@ -16,7 +16,7 @@ import (
 )
 
 // openPins opens the store of pinned packages, which the supervisor asks before it starts anything and
-// which runs npm by the supervisor.
+// which runs npm and uv by the supervisor.
 func (d *daemon) openPins(cfg *Config) (err error) {
 	d.pins, err = pin.Open(pin.Options{
 		Dir: filepath.Join(d.state, "packages"), File: filepath.Join(d.state, "pins.json"), Write: writeDurably, Log: d.log.Named("pin"),
@@ -30,7 +30,7 @@ func (d *daemon) openPins(cfg *Config) (err error) {
 	return err
 }
 
-// wish is what a server asks npx for. ok: it does, and its package can be pinned; the error is why not.
+// wish is what a server asks npx or uvx for. ok: it does, and its package can be pinned; the error is why not.
 func wish(s supervisor.Spec) (w pin.Wish, ok bool, err error) {
 	if !s.Pin {
 		return w, false, nil
@@ -39,8 +39,8 @@ func wish(s supervisor.Spec) (w pin.Wish, ok bool, err error) {
 	return pin.Wish{Server: s.Name, Request: r, Dir: s.Dir, Environ: s.Environ, Scripts: s.InstallScripts}, ok && err == nil, err
 }
 
-// resolve is the supervisor's Resolve: where npx would run a package, the package itself. Where that
-// cannot be found out, npx runs as it is written; but not what the registry has changed.
+// resolve is the supervisor's Resolve: where npx or uvx would run a package, the package itself. Where that
+// cannot be found out, the command runs as it is written; but not what the registry has changed.
 func (d *daemon) resolve(ctx context.Context, s supervisor.Spec) (supervisor.Spec, error) {
 	w, ok, err := wish(s)
 	if ok {
@@ -57,7 +57,7 @@ func (d *daemon) resolve(ctx context.Context, s supervisor.Spec) (supervisor.Spe
 		return s, err
 	}
 	if before, _ := d.unpinned.Swap(s.Name, err.Error()); before != err.Error() {
-		d.log.Warn("not pinned, npx is run as it is written", serverField(s.Name), zap.Error(err))
+		d.log.Warn("not pinned, the command is run as it is written", serverField(s.Name), zap.Error(err))
 	}
 	return s, nil
 }
@@ -72,7 +72,7 @@ func pinnedSpec(s supervisor.Spec, p pin.Program) supervisor.Spec {
 		}
 	}
 	if s.Sandbox.Files() {
-		s.Sandbox.Read = append(slices.Clone(s.Sandbox.Read), p.Root)
+		s.Sandbox.Read = append(slices.Clone(s.Sandbox.Read), p.Reads...)
 	}
 	return s
 }
@@ -86,7 +86,7 @@ type PackageStatus struct {
 	Note    string `json:"note,omitempty" help:"why it is not pinned, or what was left out"`
 }
 
-// packageOf is nil for a server that is not run by npx, or not to be pinned.
+// packageOf is nil for a server that is not run by npx or uvx, or not to be pinned.
 func (d *daemon) packageOf(t *tenant) *PackageStatus {
 	w, ok, err := wish(t.spec)
 	if !ok && err == nil {
@@ -108,7 +108,7 @@ func (d *daemon) packageOf(t *tenant) *PackageStatus {
 		}
 	}
 	if why, ok := d.unpinned.Load(t.name); ok {
-		p.Note = fmt.Sprintf("not pinned, npx runs it: %v", why)
+		p.Note = fmt.Sprintf("not pinned, %s runs it: %v", filepath.Base(t.spec.Command), why)
 	}
 	return p
 }

@@ -170,7 +170,7 @@ func (d *daemon) rollback(ctx context.Context, t *tenant, tell func(updateStep))
 	return nil
 }
 
-var errNotPinned = errors.New("nothing is pinned: its command is not npx, or pin = false")
+var errNotPinned = errors.New("nothing is pinned: its command is not npx or uvx, or pin = false")
 
 func (c *cli) updateCommand() *cobra.Command {
 	var force bool
@@ -178,7 +178,7 @@ func (c *cli) updateCommand() *cobra.Command {
 		Use: "update [SERVER]", Short: "try the newest version of a server's package, and keep it if nothing is missing", Args: between(0, 1),
 		Long: `Install the newest version that servers.toml allows beside the present one, start it, compare what the two list, and change over
 while the old workers finish their calls. A version that does not start, or lacks something that the present one has, is not
-taken. Without SERVER: every server that npx runs. 'mcpd rollback' goes back.`,
+taken. Without SERVER: every server that npx or uvx runs. 'mcpd rollback' goes back.`,
 		ValidArgsFunction: c.completeServers,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			query := ""

@@ -12,8 +12,9 @@ import (
 // Pin is one installed version.
 type Pin struct {
 	Package   string    `json:"package"`
+	Python    bool      `json:"python,omitempty"` // it is one of Python, else of Node
 	Version   string    `json:"version"`
-	Integrity string    `json:"integrity,omitempty"` // digest of the package, as the registry gave it
+	Integrity string    `json:"integrity,omitempty"` // digest of the package, or those of its files, as the registry gave them
 	Dir       string    `json:"dir"`                 // below the store's directory
 	Scripts   bool      `json:"scripts,omitempty"`   // install scripts were run
 	Silent    []string  `json:"silent,omitempty"`    // packages whose install scripts were not

@@ -18,7 +18,7 @@ type Program struct {
 	Command string   // an absolute path, or "node", to be looked up
 	Args    []string // all but the program's own name
 	Bins    string   // a directory that belongs in front of PATH, as the package runner puts it there
-	Root    string   // what the program needs to read
+	Reads   []string // what the program needs to read
 	Pin     Pin
 }
 
@@ -81,7 +81,7 @@ func (m manifest) choose(want string) (string, error) {
 }
 
 // program is how what r asks for is started from the package in root/node_modules.
-func program(root string, r Request) (Program, error) {
+func (npm) program(root string, r Request) (Program, error) {
 	dir := filepath.Join(root, "node_modules", filepath.FromSlash(r.Package))
 	m, err := readManifest(dir)
 	if err != nil {
@@ -91,7 +91,7 @@ func program(root string, r Request) (Program, error) {
 	if err != nil {
 		return Program{}, err
 	}
-	p := Program{Command: filepath.Join(dir, file), Args: r.Args, Bins: filepath.Join(root, "node_modules", ".bin"), Root: root}
+	p := Program{Command: filepath.Join(dir, file), Args: r.Args, Bins: filepath.Join(root, "node_modules", ".bin"), Reads: []string{root}}
 	p.Pin.Package, p.Pin.Version = r.Package, m.Version
 	// The package runner starts what a link in .bin leads to, and Node works with real paths too.
 	if real, err := filepath.EvalSymlinks(p.Command); err == nil {
@@ -139,6 +139,9 @@ func interpreter(file string) (flags []string, node bool, err error) {
 // local finds the package where the package runner looks first: in the node_modules of the project that
 // dir is in. nil: there is none. Which of several versions a range means is the runner's business.
 func local(dir string, r Request) (*Program, error) {
+	if r.Python {
+		return nil, nil // its runner does not look there
+	}
 	if dir == "" {
 		var err error
 		if dir, err = os.Getwd(); err != nil {
@@ -165,6 +168,6 @@ func local(dir string, r Request) (*Program, error) {
 	case r.Version != "" && r.Version != m.Version:
 		return nil, fmt.Errorf("cannot pin %s: %s %s is in the node_modules of its directory", r, r.Package, m.Version)
 	}
-	p, err := program(dir, r)
+	p, err := npm{}.program(dir, r)
 	return &p, err
 }

@@ -14,10 +14,19 @@ type Request struct {
 	Version string   // a version, a range or a tag; "" is the newest
 	Bin     string   // which of its programs; "" is the one that the package is for
 	Args    []string // what the program gets
+
+	// Of packages of Python only.
+	Python      bool
+	Extras      string // "[cli]", or none
+	Interpreter string // which version of Python runs it; "" is what uv finds
+	UV          string // the command that installs it
 }
 
 // String is the package as one writes it: "some-server@^2".
 func (r Request) String() string {
+	if r.Python {
+		return r.requirement(r.Version) + " (" + strings.TrimSpace("Python "+r.Interpreter) + ")"
+	}
 	if r.Version == "" {
 		return r.Package
 	}
@@ -25,17 +34,22 @@ func (r Request) String() string {
 }
 
 var (
-	packageName = regexp.MustCompile(`^(?:@[A-Za-z0-9~._-]+/)?[A-Za-z0-9~_-][A-Za-z0-9~._-]*$`)
+	packageName = regexp.MustCompile(`^(?:@[A-Za-z0-9~._-]+/)?[A-Za-z0-9~_][A-Za-z0-9~._-]*$`)
 	versionText = regexp.MustCompile(`^[A-Za-z0-9.^~<>=*+| -]+$`) // nothing that is a path or a URL
 )
 
 // Options of npx that change nothing for a package that is installed already.
 var harmless = []string{"-y", "--yes", "-q", "--quiet", "-s", "--silent", "--prefer-offline", "--prefer-online", "--offline"}
 
-// Parse reads a command line. ok tells whether it is one of npx at all; the error is why it can only be
-// run as it is.
+// Parse reads a command line. ok tells whether it is one of npx, uvx or uv tool run at all; the error is why it can
+// only be run as it is.
 func Parse(command string, args []string) (r Request, ok bool, err error) {
-	if filepath.Base(command) != "npx" {
+	switch base := filepath.Base(command); {
+	case base == "uvx":
+		return parseUVX(strings.TrimSuffix(command, "x"), args)
+	case base == "uv" && len(args) > 1 && args[0] == "tool" && args[1] == "run":
+		return parseUVX(command, args[2:])
+	case base != "npx":
 		return r, false, nil
 	}
 	packages, rest, err := options(args)

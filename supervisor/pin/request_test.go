@@ -1,6 +1,7 @@
 package pin
 
 import (
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -19,7 +20,32 @@ func TestParse(t *testing.T) {
 		{"npx -y -p @scope/many two --x", "@scope/many|two|--x"},
 		{"npx --package=@scope/many@2 two", "@scope/many@2|two|"},
 		{"npx -q --prefer-offline server", "server||"},
-		{"uvx server", "other"},
+		{"uvx server", "server (Python)|server|"},
+		{"/opt/uv/uvx -q Some_Server.x@1.2 --flag a", "some-server-x==1.2 (Python)|Some_Server.x|--flag a"},
+		{"uvx server@latest -- -q", "server (Python)|server|-- -q"},
+		{"uvx server>=1,<2 a", "server>=1,<2 (Python)|server|a"},
+		{"uvx server[cli,x]~=1.0", "server[cli,x]~=1.0 (Python)|server|"},
+		{"uvx --from server==1.2 run --x", "server==1.2 (Python)|run|--x"},
+		{"uvx --python=3.12 --from=server[cli]@1 run", "server[cli]==1 (Python 3.12)|run|"},
+		{"uv tool run -p 3.11 -- server -p", "server (Python 3.11)|server|-p"},
+		{"uv run server", "other"},
+		{"uv --offline tool run server", "other"},
+		{"uvx", "cannot find a package"},
+		{"uvx --from server", "cannot find a package"},
+		{"uvx --from", "cannot find what follows --from"},
+		{"uvx --from= server", "for the Python"},
+		{"uvx --with other server", "option --with of uvx"},
+		{"uvx --index-url http://127.0.0.1 server", "option --index-url of uvx"},
+		{"uvx --refresh server", "option --refresh of uvx"},
+		{"uvx -p pypy server", "for the Python \"pypy\""},
+		{"uvx python@3.12", "no package of an index"},
+		{"uvx --from git+https://example.com/a server", "no package of an index"},
+		{"uvx --from ./here server", "no package of an index"},
+		{"uvx --from here/there server", "no package of an index"},
+		{"uvx server@https://example.com/a.whl", "no package of an index"},
+		{"uvx server;python_version<'3'", "no package of an index"},
+		{"uvx --from server ../run", "cannot tell which program"},
+		{"uvx --from server ..", "cannot tell which program"},
 		{"node index.js", "other"},
 		{"npx", "cannot find a package"},
 		{"npx -y", "cannot find a package"},
@@ -37,6 +63,7 @@ func TestParse(t *testing.T) {
 		{"npx -y alias@npm:other@1", "no package of a registry"},
 		{"npx -y https://example.com/a.tgz", "no package of a registry"},
 		{"npx -y @scope", "no package of a registry"},
+		{"npx -- -server", "no package of a registry"},
 		{"npx -y @scope/..", "no package of a registry"},
 		{"npx -y ..", "no package of a registry"},
 		{"npx -y server@../../x", "no package of a registry"},
@@ -110,8 +137,16 @@ func TestInterpreter(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add("-y\x00@scope/server@1.2.3\x00--flag")
 	f.Add("-p\x00many\x00two")
+	f.Add("--python=3.12\x00--from\x00server[cli]@1.2\x00run")
 	f.Fuzz(func(t *testing.T, line string) {
-		r, ok, err := Parse("npx", strings.Split(line, "\x00"))
+		words := strings.Split(line, "\x00")
+		if r, _, err := Parse("uvx", words); err == nil {
+			dir := r.requirement("==1")
+			if !filepath.IsLocal(dir) || !filepath.IsLocal(r.Bin) || strings.ContainsAny(dir+r.Bin+r.Version+r.Interpreter, "/\n ") || strings.HasPrefix(dir, "-") {
+				t.Errorf("request %q", r)
+			}
+		}
+		r, ok, err := Parse("npx", words)
 		if !ok {
 			t.Fatal("npx is npx")
 		}

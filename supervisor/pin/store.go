@@ -152,7 +152,7 @@ func (s *Store) Resolve(ctx context.Context, w Wish) (Program, error) {
 
 // program is how a pin is started.
 func (s *Store) program(w Wish, p Pin) (Program, error) {
-	prog, err := program(filepath.Join(s.o.Dir, p.Dir), w.Request)
+	prog, err := s.of(p.Python).program(filepath.Join(s.o.Dir, p.Dir), w.Request)
 	prog.Pin = p
 	return prog, err
 }
@@ -176,8 +176,7 @@ func (s *Store) pinned(w Wish) (Pin, bool) {
 }
 
 func (s *Store) there(p Pin) bool {
-	_, err := os.Stat(filepath.Join(s.o.Dir, p.Dir, "node_modules", filepath.FromSlash(p.Package), "package.json"))
-	return err == nil
+	return s.of(p.Python).works(filepath.Join(s.o.Dir, p.Dir), p.Package)
 }
 
 // provide pins what w asks for: the version that this server or another has pinned for the same wish, or

@@ -20,7 +20,7 @@ func (s *Store) Newest(ctx context.Context, w Wish) (p Pin, fresh bool, err erro
 	}
 	defer leave()
 	s.note(w.Server, "looking for the newest "+w.Request.String())
-	version, err := s.latest(ctx, w)
+	version, err := s.newest(ctx, w)
 	if err != nil {
 		return p, false, err
 	}
@@ -43,7 +43,7 @@ func (s *Store) accept(w Wish, p Pin) error {
 	delete(s.failed, w.Server)
 	before, had := s.entries[w.Server]
 	e := Entry{Request: w.Request.String(), Now: p}
-	if had && before.Now.Package == p.Package {
+	if had && before.Now.Package == p.Package && before.Now.Python == p.Python {
 		e.Before = before.Before
 		if before.Now.Version != p.Version {
 			e.Before = &before.Now
