@@ -119,6 +119,30 @@ func TestBudgetIsALine(t *testing.T) {
 	}
 }
 
+// A server that waits says so, and whoever asked for its start is told in the end.
+func TestBudgetIsUsedUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakes(t, Options{Budget: BudgetConfig{Workers: 1}}, nil)
+		defer f.close()
+		f.apply(spec(t, "a"), spec(t, "b", func(c *Config) { c.Timeouts.Start = time.Minute }))
+		_, done := f.acquire("a", "")
+		began := time.Now()
+		failed := make(chan error, 1)
+		go func() { failed <- f.Start(t.Context(), "b") }() // ends below
+		synctest.Wait()
+		if st := f.status("b"); st.State != StateStarting || st.Reason != "waiting to start: 1 worker processes run already, the most this mcpd may have" {
+			t.Errorf("it is %s: %s", st.State, st.Reason)
+		}
+		if err := <-failed; !errors.Is(err, ErrBusy) || time.Since(began) < time.Minute || time.Since(began) > 2*time.Minute {
+			t.Errorf("after %v: %v", time.Since(began), err)
+		}
+		done()
+		if err := f.Start(t.Context(), "b"); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // Who gives up waiting, or is not there any more, is in nobody's way.
 func TestBudgetLineIsLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

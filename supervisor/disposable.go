@@ -91,8 +91,8 @@ func (d *disposable) SetWriteDeadline(t time.Time) error {
 const mostOutput = 1 << 20
 
 // Run runs a program to its end, under the same care as everything else that Spawn starts, and returns what
-// it wrote to standard output. Its standard input is at its end at once. The error of one that failed says
-// how it ended and what it said last on standard error.
+// it wrote to standard output, of one that failed without the secrets of spec. Its standard input is at its end at once. The error of
+// one that failed says how it ended and what it said last on standard error.
 func (s *Supervisor[C]) Run(ctx context.Context, spec Spec) ([]byte, error) {
 	rwc, err := s.Spawn(ctx, spec)
 	if err != nil {
@@ -121,7 +121,7 @@ func (s *Supervisor[C]) Run(ctx context.Context, spec Spec) ([]byte, error) {
 		return nil, err
 	}
 	if p, ok := d.child.(interface{ succeeded() bool }); !ok || !p.succeeded() {
-		return out, errors.New(d.reason())
+		return []byte(newMasker(spec.Secrets).mask(string(out))), errors.New(d.reason())
 	}
 	return out, nil
 }

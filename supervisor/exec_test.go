@@ -325,6 +325,25 @@ func TestSecretsAreMasked(t *testing.T) {
 	}
 }
 
+// What a program that failed has said is for a person, who may not be shown secrets.
+func TestRunMasksWhatFailed(t *testing.T) {
+	t.Parallel()
+	s := real(t)
+	run := func(end string) ([]byte, error) {
+		sh := spec(t, "x", func(c *Config) {
+			c.Command, c.Args = "sh", []string{"-c", "echo out hunter2; echo err hunter2 >&2; exit " + end}
+		})
+		sh.Secrets = []string{"hunter2"}
+		return s.Run(t.Context(), sh)
+	}
+	if out, err := run("1"); err == nil || string(out) != "out ***\n" || err.Error() != "exited with code 1: err ***" {
+		t.Errorf("%q, %v", out, err)
+	}
+	if out, err := run("0"); err != nil || string(out) != "out hunter2\n" { // that is data
+		t.Errorf("%q, %v", out, err)
+	}
+}
+
 func TestSpawn(t *testing.T) {
 	s := real(t)
 	rwc, err := s.Spawn(t.Context(), childSpec(t, "deaf"))

@@ -25,7 +25,7 @@ type Pool[C any] struct {
 // Acquire returns the connection of the worker that serves key, and starts one if there is none.
 // Any number of callers share the worker of a key; where the entry has a Held, a key gets others
 // when calls wait for each other on those it has. While the first is being started, or all places are taken
-// by workers of other keys, Acquire waits, no longer than timeouts.start and ctx.
+// by workers of other keys, Acquire waits, no longer than ctx and timeouts.start, of which the time that Resolve takes does not count.
 //
 // Call release when the call is done; until then the worker is neither stopped for idleness nor
 // for another key. Calling it again does nothing.

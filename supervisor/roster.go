@@ -161,6 +161,9 @@ func (s *server[C]) up() (bool, error) {
 	if refused != nil {
 		return false, refused
 	}
+	if s.short != "" && time.Since(s.shortSince) >= s.spec.Timeouts.Start { // as long as a call waits
+		return false, &Busy{Reason: s.short, RetryAfter: s.o.BusyRetry}
+	}
 	if !s.bespoken && !s.standby { // what was asked for has come to nothing
 		return false, errors.New(s.why)
 	}

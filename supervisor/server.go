@@ -54,6 +54,7 @@ type server[C any] struct {
 	past       uint64    // calls of workers that are gone
 	looks      time.Time // when it is looked next which workers need company; zero: not
 	short      string    // why the budget had no place for a worker; it stands in the line then
+	shortSince time.Time // since when it has had none; zero: it has
 
 	seen      State // what public said last, why, and since when it says so
 	why       string
@@ -165,8 +166,15 @@ func (s *server[C]) settle(now time.Time) {
 	s.serve(now)
 	s.widen(now)
 	s.warm(now)
-	if lined && s.short == "" {
-		s.o.budget.leave(s)
+	switch {
+	case s.short == "":
+		if s.shortSince = (time.Time{}); lined {
+			s.o.budget.leave(s)
+		}
+	case s.shortSince.IsZero():
+		s.shortSince = now
+	case now.Sub(s.shortSince) >= s.spec.Timeouts.Start: // who asked for it is told now
+		s.bespoken = false
 	}
 	if waiting && !s.draining() && len(s.queue) == 0 {
 		s.pool.watch(false)

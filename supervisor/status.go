@@ -14,7 +14,7 @@ type State string
 // The states of a server. A worker is starting, ready or stopping.
 const (
 	StateReady    State = "ready"    // at least one worker takes calls
-	StateStarting State = "starting" // the first worker is being started
+	StateStarting State = "starting" // the first worker is being started, or waits for a place in the budget
 	StateIdle     State = "idle"     // no worker runs; the next call starts one
 	StateBackoff  State = "backoff"  // nothing is started before NextTry
 	StateFailed   State = "failed"   // cannot be started as it is: the command is not there
@@ -100,6 +100,8 @@ func (s *server[C]) public() (State, string) {
 		return StateReady, s.history("serving")
 	case n.starting > 0:
 		return StateStarting, s.history("waiting for the handshake")
+	case s.short != "":
+		return StateStarting, s.history("waiting to start: " + s.short)
 	}
 	return StateIdle, s.history("starts at the next call")
 }

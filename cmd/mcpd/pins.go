@@ -22,7 +22,7 @@ func (d *daemon) openPins(cfg *Config) (err error) {
 		Dir: filepath.Join(d.state, "packages"), File: filepath.Join(d.state, "pins.json"), Write: writeDurably, Log: d.log.Named("pin"),
 		Run: func(ctx context.Context, c pin.Command) ([]byte, error) {
 			return d.supervisor.Run(ctx, supervisor.Spec{
-				Name: c.Server, Environ: c.Environ,
+				Name: c.Server, Environ: c.Environ, Secrets: c.Secrets,
 				Config: supervisor.Config{Command: c.Argv[0], Args: c.Argv[1:], Dir: c.Dir, Sandbox: supervisor.SandboxConfig{Network: true}},
 			})
 		},
@@ -36,7 +36,7 @@ func wish(s supervisor.Spec) (w pin.Wish, ok bool, err error) {
 		return w, false, nil
 	}
 	r, ok, err := pin.Parse(s.Command, s.Args)
-	return pin.Wish{Server: s.Name, Request: r, Dir: s.Dir, Environ: s.Environ, Scripts: s.InstallScripts}, ok && err == nil, err
+	return pin.Wish{Server: s.Name, Request: r, Dir: s.Dir, Environ: s.Environ, Secrets: s.Secrets, Scripts: s.InstallScripts}, ok && err == nil, err
 }
 
 // resolve is the supervisor's Resolve: where npx or uvx would run a package, the package itself. Where that

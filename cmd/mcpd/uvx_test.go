@@ -137,7 +137,8 @@ func withUV(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return "PATH=" + dir + string(os.PathListSeparator) + os.Getenv("PATH")
+	// The system's Python goes first: that of a version manager is behind a shell script, and uv asks it often.
+	return "PATH=" + strings.Join([]string{dir, "/usr/bin", os.Getenv("PATH")}, string(os.PathListSeparator))
 }
 
 // uvxServer is the entry of a server that uvx, or whatever command is, runs.
@@ -237,7 +238,8 @@ func TestPythonThatChanged(t *testing.T) {
 	env := withUV(t)
 	r := newPythonIndex(t)
 	r.publish("1.0.0", "alpha")
-	d := startDaemon(t, "[auth]\nmode = \"none\"\n"+r.uvxServer("tiny", "uvx tiny-server", "")+r.uvxServer("none", "uvx lacking-server", ""), env)
+	leaky := "[servers.leaky]\ncommand = \"uvx\"\nargs = [\"tiny-server\"]\nenv = { UV_DEFAULT_INDEX = \"" + r.URL + "/simple\", UV_OVERRIDE = \"/nowhere/${PASSWORD}\" }\n"
+	d := startDaemon(t, "[auth]\nmode = \"none\"\n"+r.uvxServer("tiny", "uvx tiny-server", "")+r.uvxServer("none", "uvx lacking-server", "")+leaky, env, "PASSWORD=hunter2hunter2")
 	d.must("start", "tiny")
 	r.publish("1.1.0", "alpha")
 	lose := func() {
@@ -261,6 +263,11 @@ func TestPythonThatChanged(t *testing.T) {
 	}
 	if _, out, code := d.run("", "start", "none"); code != exitFailed || !strings.Contains(out, "lacking-server was not found") {
 		t.Errorf("exit code %d: %s", code, out)
+	}
+	d.run("", "start", "leaky")
+	text, _, _ := d.run("", "status", "leaky")
+	if text += d.must("logs", "leaky") + d.log.String(); !strings.Contains(text, "uvx runs it: cannot install tiny-server 1.0.0: uv says: error: File not found: `/nowhere/***`") || strings.Contains(text, "hunter2") {
+		t.Errorf("%s", text)
 	}
 	if text, _, _ := d.run("", "status", "none"); !strings.Contains(text, "not pinned, uvx runs it: cannot install lacking-server (Python): uv says: No solution found") {
 		t.Errorf("%s", text)

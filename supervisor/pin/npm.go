@@ -36,7 +36,7 @@ func (n npm) install(ctx context.Context, w Wish, dir string, known Pin) (Pin, e
 		return Pin{}, fmt.Errorf("cannot make room for a package: %w", err)
 	}
 	name := w.Request.Package
-	if err := n.run(ctx, w, dir, Request{Package: name, Version: cmp.Or(known.Version, w.Request.Version)}); err != nil {
+	if err := n.put(ctx, w, dir, Request{Package: name, Version: cmp.Or(known.Version, w.Request.Version)}); err != nil {
 		return Pin{}, err
 	}
 	m, err := readManifest(filepath.Join(dir, "node_modules", filepath.FromSlash(name)))
@@ -48,17 +48,16 @@ func (n npm) install(ctx context.Context, w Wish, dir string, known Pin) (Pin, e
 	return p, err
 }
 
-// run installs. It prefers what it has on disk to the registry, as npx does: it goes on without a network, and
+// put installs. It prefers what it has on disk to the registry, as npx does: it goes on without a network, and
 // otherwise each of a hundred packages would be asked for. Only a version that what is on disk does not know of (ETARGET) is
 // looked for in the registry.
-func (n npm) run(ctx context.Context, w Wish, dir string, wanted Request) error {
+func (n npm) put(ctx context.Context, w Wish, dir string, wanted Request) error {
 	argv := slices.Concat([]string{"npm", "install"}, npmQuiet, npmInstall,
 		[]string{"--prefix", dir, fmt.Sprintf("--ignore-scripts=%t", !w.Scripts)})
 	var err error
 	for _, prefer := range [][]string{{"--prefer-offline"}, {"--prefer-offline=false", "--prefer-online"}} {
-		c := Command{Server: w.Server, Argv: slices.Concat(argv, prefer, []string{"--", wanted.String()}), Dir: dir, Environ: w.Environ}
 		var out []byte
-		out, err = n.o.Run(ctx, c)
+		out, err = n.runFor(ctx, w, dir, slices.Concat(argv, prefer, []string{"--", wanted.String()}))
 		err = told(ctx, err, func() error { return complaint(out, err) })
 		if said := (*npmError)(nil); !errors.As(err, &said) || said.code != "ETARGET" {
 			break
@@ -70,7 +69,7 @@ func (n npm) run(ctx context.Context, w Wish, dir string, wanted Request) error 
 // latest asks with a cache of its own, which keeps npm from answering with what it has on disk when the registry does not.
 func (n npm) latest(ctx context.Context, w Wish, dir string) (string, error) {
 	argv := slices.Concat([]string{"npm", "view"}, npmQuiet, []string{"--cache", dir, "--prefer-offline=false", "--", w.Request.String(), "version"})
-	out, err := n.o.Run(ctx, Command{Server: w.Server, Argv: argv, Dir: dir, Environ: w.Environ})
+	out, err := n.runFor(ctx, w, dir, argv)
 	if err := told(ctx, err, func() error { return complaint(out, err) }); err != nil {
 		return "", err
 	}

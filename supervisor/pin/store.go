@@ -34,6 +34,7 @@ type Command struct {
 	Argv    []string
 	Dir     string
 	Environ []string
+	Secrets []string // of the environment, not to be shown
 }
 
 // Wish is a server's wish for a package.
@@ -42,7 +43,13 @@ type Wish struct {
 	Request Request
 	Dir     string   // where the server runs
 	Environ []string // of the server: its proxies and registries are those of the installation too
+	Secrets []string // what of it must not be shown
 	Scripts bool     // install scripts may run
+}
+
+// runFor runs a program in dir for the wish.
+func (s *Store) runFor(ctx context.Context, w Wish, dir string, argv []string) ([]byte, error) {
+	return s.o.Run(ctx, Command{Server: w.Server, Argv: argv, Dir: dir, Environ: w.Environ, Secrets: w.Secrets})
 }
 
 // Store has the pins of all servers. It is safe for concurrent use.

@@ -65,7 +65,7 @@ func (u uv) venv(ctx context.Context, w Wish, dir string) error {
 	if w.Request.Interpreter != "" {
 		args = append(args, "--python", w.Request.Interpreter)
 	}
-	return u.run(ctx, w, dir, append(args, environment(dir))...)
+	return u.do(ctx, w, dir, append(args, environment(dir))...)
 }
 
 // pip runs a part of uv that works on the environment. Nothing of a package runs while it is installed, unless it may: that would
@@ -75,7 +75,7 @@ func (u uv) pip(ctx context.Context, w Wish, dir, do string, args ...string) err
 	if !w.Scripts {
 		args = append(args, "--no-build")
 	}
-	return u.run(ctx, w, dir, args...)
+	return u.do(ctx, w, dir, args...)
 }
 
 var (
@@ -109,10 +109,10 @@ func (u uv) lookup(ctx context.Context, w Wish, dir, which string, more ...strin
 	return string(found[1]), strings.Join(all, " "), nil
 }
 
-// run runs uv. What it says on standard error is all there is to know of its failures, and more than one line.
-func (u uv) run(ctx context.Context, w Wish, dir string, args ...string) error {
+// do runs uv. What it says on standard error is all there is to know of its failures, and more than one line.
+func (u uv) do(ctx context.Context, w Wish, dir string, args ...string) error {
 	argv := slices.Concat([]string{"sh", "-c", `exec "$@" 2>&1`, "sh", w.Request.UV}, uvQuiet, args)
-	out, err := u.o.Run(ctx, Command{Server: w.Server, Argv: argv, Dir: dir, Environ: w.Environ})
+	out, err := u.runFor(ctx, w, dir, argv)
 	return told(ctx, err, func() error {
 		text := strings.Join(strings.FieldsFunc(string(out), func(c rune) bool { return strings.ContainsRune(" \t\r\n×╰─▶├│", c) }), " ")
 		switch {
