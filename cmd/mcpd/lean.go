@@ -7,8 +7,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// settleTime is when the start is over: servers that are wanted at once have answered by then, or take very long.
-const settleTime = 5 * time.Second
+// When the start is over: servers that are wanted at once have answered by then, or take very long; and what has
+// used so much of the processors has been at work.
+const (
+	settleTime = 5 * time.Second
+	startsWith = 5 * time.Second
+)
 
 // lull is what a pause in the work looks like.
 type lull struct {
@@ -19,7 +23,7 @@ type lull struct {
 
 var (
 	afterStart = lull{look: time.Second, most: 20 * time.Millisecond}
-	afterWork  = lull{look: 15 * time.Second, most: 300 * time.Millisecond, work: time.Second}
+	afterWork  = lull{look: 5 * time.Second, most: 100 * time.Millisecond, work: time.Second}
 )
 
 // stayLean gives back memory once the start is over, and whenever work has ended, until ctx is done. It does not while there is
@@ -32,9 +36,12 @@ func (d *daemon) stayLean(ctx context.Context) {
 			return
 		case <-time.After(wait):
 		}
-		if r.due(processorTime(), in) {
+		used := processorTime()
+		if r.due(used, in) {
 			lean()
 			r.done(processorTime())
+			in = afterWork
+		} else if used > startsWith {
 			in = afterWork
 		}
 	}
