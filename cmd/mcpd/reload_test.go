@@ -65,6 +65,10 @@ func gather(t *testing.T, d *instance, servers []string) *crowd {
 				default:
 					c.calls.Add(1)
 				}
+				select { // what happens meanwhile needs the processor too
+				case <-time.After(20 * time.Millisecond):
+				case <-ctx.Done():
+				}
 			}
 		})
 	}
