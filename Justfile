@@ -14,7 +14,7 @@ test:
 
 # all tests under the race detector (needs a C compiler); -short leaves out those with foreign clients
 race *ARGS:
-    go test -race {{ARGS}} ./...
+    GORACE=atexit_sleep_ms=0 go test -race {{ARGS}} ./...
 
 # every fuzz target for FUZZTIME (default 5s)
 fuzz:

@@ -56,6 +56,7 @@ func TestScripts(t *testing.T) {
 			env.Vars = append(env.Vars, "XDG_CONFIG_HOME="+filepath.Join(env.WorkDir, "config"), "XDG_STATE_HOME="+filepath.Join(env.WorkDir, "state"),
 				"XDG_RUNTIME_DIR="+runtime, "HOME="+env.WorkDir, "MCPD_LISTEN__HTTP=127.0.0.1:0", "PASSWORD="+testPassword,
 				"INIT="+`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"script","version":"1"}}}`, "BIN="+strings.Split(os.Getenv("PATH"), string(os.PathListSeparator))[0], "UNIQUE=u"+strconv.FormatInt(time.Now().UnixNano(), 36))
+			env.Vars = append(env.Vars, quickEnds()...)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -80,7 +81,7 @@ func scriptStatus(ts *testscript.TestScript) (Status, error) {
 	var st Status
 	cmd := exec.Command("mcpd", "status", "--json")
 	cmd.Dir = ts.MkAbs(".")
-	for _, name := range []string{"PATH", "HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR"} {
+	for _, name := range []string{"PATH", "HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR", "GORACE"} {
 		cmd.Env = append(cmd.Env, name+"="+ts.Getenv(name))
 	}
 	out, err := cmd.CombinedOutput() // exit code 1 only says that a server is unwell
