@@ -118,7 +118,7 @@ func (s *server[C]) restart() error {
 	if s.door.state == disabled {
 		return errDisabled
 	}
-	s.bespoken = true
+	s.bespoken, s.shortSince = true, time.Time{}
 	s.supersede("server is restarting")
 	s.happen(startAsked)
 	return nil
@@ -128,7 +128,7 @@ func (s *server[C]) begin() error {
 	if s.door.state == disabled {
 		return errDisabled
 	}
-	s.bespoken = s.census().ready == 0
+	s.bespoken, s.shortSince = s.census().ready == 0, time.Time{}
 	s.happen(startAsked)
 	return nil
 }

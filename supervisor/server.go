@@ -54,7 +54,7 @@ type server[C any] struct {
 	past       uint64    // calls of workers that are gone
 	looks      time.Time // when it is looked next which workers need company; zero: not
 	short      string    // why the budget had no place for a worker; it stands in the line then
-	shortSince time.Time // since when it has had none; zero: it has
+	shortSince time.Time // since when it has had none, or somebody asked again; zero: it has
 
 	seen      State // what public said last, why, and since when it says so
 	why       string
