@@ -210,7 +210,7 @@ func (d *instance) own() float64 {
 func (d *instance) atRest() gauges {
 	d.t.Helper()
 	g := gauges{own: d.own()}
-	for end := time.Now().Add(2*afterWork.look + time.Second); time.Now().Before(end); <-time.After(100 * time.Millisecond) {
+	for end := time.Now().Add(2*afterWork.look + 3*time.Second); time.Now().Before(end); <-time.After(100 * time.Millisecond) {
 		g.own = min(g.own, d.own())
 	}
 	for i := range 5 {
