@@ -85,8 +85,7 @@ func (n npm) latest(ctx context.Context, w Wish, dir string) (string, error) {
 }
 
 func (n npm) works(root, name string) bool {
-	_, err := os.Stat(filepath.Join(root, "node_modules", filepath.FromSlash(name), "package.json"))
-	return err == nil
+	return exists(filepath.Join(root, "node_modules", filepath.FromSlash(name), "package.json"))
 }
 
 // npmError is why npm failed, in its own words.

@@ -108,7 +108,11 @@ func (uv) program(root string, r Request) (Program, error) {
 	if err != nil {
 		return Program{}, fmt.Errorf("cannot find the Python of %s: %w", r.Package, err)
 	}
-	p := Program{Command: file, Args: r.Args, Bins: bins, Reads: []string{root, filepath.Dir(filepath.Dir(real))}}
+	p := Program{Command: file, Args: r.Args, Bins: bins, Reads: []string{root, real}}
+	// Not all that is beside bin: that of a Python in somebody's home is the home.
+	if lib := filepath.Join(filepath.Dir(filepath.Dir(real)), "lib"); exists(lib) {
+		p.Reads = append(p.Reads, lib)
+	}
 	if script {
 		p.Command, p.Args = python, slices.Concat([]string{file}, r.Args)
 	}
@@ -140,6 +144,10 @@ func (uv) works(root, _ string) bool {
 	if !strings.HasPrefix(name, "python3.") {
 		return true // it does not tell
 	}
-	_, err = os.Stat(filepath.Join(environment(root), "lib", name))
+	return exists(filepath.Join(environment(root), "lib", name))
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
 	return err == nil
 }

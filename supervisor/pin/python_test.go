@@ -11,7 +11,8 @@ import (
 func installed(t *testing.T, interpreter string) (root, python string) {
 	t.Helper()
 	root = t.TempDir()
-	python = write(t, t.TempDir(), "lib/python/bin/"+interpreter, "\x7fELF")
+	python = write(t, t.TempDir(), "bin/"+interpreter, "\x7fELF")
+	write(t, filepath.Dir(filepath.Dir(python)), "lib/os.py", "")
 	write(t, root, "venv/lib/python3.11/site-packages/server/__init__.py", "")
 	if err := os.MkdirAll(filepath.Join(root, "venv/bin"), 0o700); err != nil {
 		t.Fatal(err)
@@ -42,7 +43,7 @@ func TestPythonProgram(t *testing.T) {
 		if tt.script {
 			command, args = filepath.Join(bin, "python"), []string{file, "-x"}
 		}
-		if err != nil || p.Command != command || !slices.Equal(p.Args, args) || p.Bins != bin || !slices.Equal(p.Reads, []string{root, filepath.Dir(filepath.Dir(python))}) {
+		if err != nil || p.Command != command || !slices.Equal(p.Args, args) || p.Bins != bin || !slices.Equal(p.Reads, []string{root, python, filepath.Join(filepath.Dir(python), "../lib")}) {
 			t.Errorf("%q: %+v, %v", tt.text, p, err)
 		}
 	}
