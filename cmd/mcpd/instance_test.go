@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -208,14 +207,12 @@ func (d *instance) must(words ...string) string {
 	return out
 }
 
-// askStatus is status as a program asks for it. Exit code 1 only says that some server is unwell.
-func (d *instance) askStatus() (Status, error) {
-	out, errs, code := d.run("", "status", "--json")
-	var st Status
-	if err := json.Unmarshal([]byte(out), &st); err != nil {
-		return st, fmt.Errorf("status --json: exit code %d, %v: %s%s", code, err, out, errs)
-	}
-	return st, nil
+// askStatus is what mcpd status --json prints, without a process for each look: most tests look again and again.
+func (d *instance) askStatus() (st Status, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
+	defer cancel()
+	err = d.admin().get(ctx, "/v1/status", &st)
+	return st, err
 }
 
 func (d *instance) status() Status {

@@ -2,14 +2,13 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -77,18 +76,19 @@ func arity(ts *testscript.TestScript, neg bool, args []string, low, high int) {
 }
 
 // scriptStatus asks the script's daemon without leaving a trace in the script's output.
-func scriptStatus(ts *testscript.TestScript) (Status, error) {
-	var st Status
-	cmd := exec.Command("mcpd", "status", "--json")
-	cmd.Dir = ts.MkAbs(".")
-	for _, name := range []string{"PATH", "HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR", "GORACE"} {
-		cmd.Env = append(cmd.Env, name+"="+ts.Getenv(name))
+func scriptStatus(ts *testscript.TestScript) (st Status, err error) {
+	var environ []string
+	for _, name := range []string{"HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR"} {
+		environ = append(environ, name+"="+ts.Getenv(name))
 	}
-	out, err := cmd.CombinedOutput() // exit code 1 only says that a server is unwell
-	if jsonErr := json.Unmarshal(out, &st); jsonErr != nil {
-		return st, fmt.Errorf("mcpd status: %v: %s", err, out)
+	admin, err := (&cli{env: environment(environ)}).admin()
+	if err != nil {
+		return st, err
 	}
-	return st, nil
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	err = admin.get(ctx, "/v1/status", &st)
+	return st, err
 }
 
 func scriptServer(ts *testscript.TestScript, name string) (ServerStatus, error) {
