@@ -142,11 +142,14 @@ func (s *Supervisor[C]) Promote(name string, swap func()) (retire func(), err er
 
 // withReplacement adds what is known of the replacement to the status of a server.
 func (st *ServerStatus) withReplacement(next ServerStatus) {
-	how := next.Reason
-	if next.State == StateReady || next.State == StateStarting {
-		how = "its replacement is " + string(next.State)
-	} else {
-		how = "its replacement " + strings.TrimPrefix(how, "starts at the next call; ")
+	how := "its replacement "
+	switch next.State {
+	case StateReady:
+		how += "is ready"
+	case StateStarting:
+		how += "is " + next.Reason // waiting for something
+	default:
+		how += strings.TrimPrefix(next.Reason, "starts at the next call; ")
 	}
 	st.Reason = fmt.Sprintf("%s as before the change of %s: %s", st.Reason, next.born.Format(time.TimeOnly), how)
 	st.Workers = append(st.Workers, next.Workers...)

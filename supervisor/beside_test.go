@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -22,6 +23,28 @@ func (f *fakes) besides(specs ...Spec) {
 }
 
 func arguments(args ...string) func(*Config) { return func(c *Config) { c.Args = args } }
+
+// Where the budget has no place for a replacement, as long as calls are on what it replaces, that is told too.
+func TestReplacementWithoutAPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakes(t, Options{Budget: BudgetConfig{Workers: 1}}, nil)
+		defer f.close()
+		f.besides(spec(t, "a"))
+		_, release := f.acquire("a", "alice")
+		f.besides(spec(t, "a", arguments("new")))
+		began := time.Now()
+		if err := f.Try(t.Context(), "a", false); !errors.Is(err, ErrBusy) || time.Since(began) > 2*time.Minute {
+			t.Errorf("after %v: %v", time.Since(began), err)
+		}
+		if st := f.status("a"); st.State != StateReady || !strings.Contains(st.Reason, "its replacement is waiting to start: 1 worker processes run already") {
+			t.Errorf("%s: %s", st.State, st.Reason)
+		}
+		time.AfterFunc(time.Hour, release)
+		if err := f.Try(t.Context(), "a", true); err != nil {
+			t.Error(err)
+		}
+	})
+}
 
 // What serves goes on, for new callers too, until its replacement is ready and promoted; that it does not start is told.
 func TestReplacementBesideWhatServes(t *testing.T) {
