@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// The tests of this file take minutes and what a machine has, so they run when they are asked for: `just chaos`.
+// The tests of this file take minutes and what a machine has, so they run when they are asked for: by `just chaos`, and by CI with nothing beside them.
 // MCPD_CHAOS is for how long, about, MCPD_CHAOS_KILLS how often mcpd is killed, MCPD_CHAOS_SEED repeats the choices of a run.
 
 // chaosTime is how long a run shall take, but for the waiting until mcpd is at rest again.
