@@ -123,9 +123,7 @@ func (h *host) spawn() {
 		err := s.cmd.Start()
 		if err == nil {
 			h.brandWorker(s.cmd.Process.Pid)
-			if s.trial {
-				lower(s.cmd.Process.Pid)
-			}
+			lower(s.cmd.Process.Pid, s.trial)
 		}
 		s.err <- err
 	}
