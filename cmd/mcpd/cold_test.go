@@ -53,7 +53,7 @@ func TestColdAnswers(t *testing.T) {
 		return len(files) == 2, fmt.Sprint(files, err)
 	})
 	d.restart()
-	if n := len(d.pids("lazy")); n != 0 {
+	if n := len(d.server("lazy").Workers); n != 0 {
 		t.Fatalf("%d workers run before anybody asked", n)
 	}
 	again, fresh, helloTook := post("", hello)

@@ -239,7 +239,9 @@ func (d *instance) server(name string) ServerStatus {
 func (d *instance) pids(name string) (pids []int) {
 	d.t.Helper()
 	for _, w := range d.server(name).Workers {
-		pids = append(pids, w.PID)
+		if w.PID > 0 { // else it has no process yet, and a signal to 0 is one to all of us (kill(2))
+			pids = append(pids, w.PID)
+		}
 	}
 	return pids
 }

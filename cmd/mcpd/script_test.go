@@ -150,7 +150,9 @@ func scriptPIDs(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	var pids []string
 	for _, w := range s.Workers {
-		pids = append(pids, fmt.Sprint(w.PID))
+		if w.PID > 0 { // else it has no process yet
+			pids = append(pids, fmt.Sprint(w.PID))
+		}
 	}
 	if len(pids) == 0 {
 		ts.Fatalf("%s has no worker: %s %s", args[1], s.State, s.Reason)
