@@ -106,8 +106,7 @@
 // with a version that was installed once. It may take minutes the first time, on the worker's own goroutine and
 // outside its time to get ready. Of the starts themselves a few run at a time, so that many at once do
 // not all miss their time; of one server no more than half of those. In a crash loop the next worker is on trial: those
-// start one after the other. Where there is not enough of the processor, mcpd goes before its workers, and those that
-// serve go before those that start or are on trial.
+// start one after the other, and at the priority of background work.
 //
 // A worker that falls in the middle of its work is replaced at once, as long as that is no habit.
 //

@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -45,7 +44,6 @@ type fakeChild struct {
 	spec      Spec
 	born      time.Time
 	trial     bool
-	favoured  atomic.Bool
 
 	once  sync.Once
 	gone  chan struct{}
@@ -148,7 +146,6 @@ func (c *fakeChild) pid() int               { return c.id }
 func (c *fakeChild) ended() <-chan struct{} { return c.gone }
 func (c *fakeChild) reason() string         { return c.why }
 func (c *fakeChild) lastWords() string      { return c.behaviour.words }
-func (c *fakeChild) favour(context.Context) { c.favoured.Store(true) }
 
 func (c *fakeChild) Read([]byte) (int, error) {
 	<-c.gone

@@ -123,7 +123,9 @@ func (h *host) spawn() {
 		err := s.cmd.Start()
 		if err == nil {
 			h.brandWorker(s.cmd.Process.Pid)
-			lower(s.cmd.Process.Pid, s.trial)
+			if s.trial {
+				lower(s.cmd.Process.Pid)
+			}
 		}
 		s.err <- err
 	}

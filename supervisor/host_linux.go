@@ -1,13 +1,10 @@
 package supervisor
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"os"
 	"strconv"
 	"syscall"
-	"time"
 
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
@@ -29,47 +26,13 @@ func adopt(log *zap.Logger) {
 	}
 }
 
-// What sessions get of a processor that there is not enough of, as nice(1) has it. Every call goes through mcpd, so
-// it goes first: a worker has a third of its share. One that is starting has a tenth: it takes all that it can get for
-// longer than a call does, and calls that are under way wait meanwhile.
-const (
-	niceTrial    = 5 // of threads, not of sessions
-	niceServing  = 5
-	niceStarting = 10
-)
-
-// lower is for a worker that has just been started, and for all that it will start.
-func lower(pid int, trial bool) {
-	if trial { // for good, also where the processor is not shared out by session
-		_ = unix.Setpriority(unix.PRIO_PROCESS, pid, niceTrial)
-	}
-	_ = share(pid, niceStarting)
-}
-
-// share sets what the session that a process leads gets. From others than root the kernel takes ten such changes a
-// second, whoever they are, and says EAGAIN to more.
-func share(pid, nice int) error {
-	return os.WriteFile(fmt.Sprintf("/proc/%d/autogroup", pid), strconv.AppendInt(nil, int64(nice), 10), 0)
-}
-
-// favour gives a worker that is ready the share of those that serve. It returns when that is done, or ctx has ended.
-func (p *process) favour(ctx context.Context) {
-	for {
-		p.mu.Lock()
-		var err error
-		if !p.dead {
-			err = share(p.pid(), niceServing)
-		}
-		p.mu.Unlock()
-		if !errors.Is(err, unix.EAGAIN) {
-			return
-		}
-		select {
-		case <-time.After(100 * time.Millisecond):
-		case <-ctx.Done():
-			return
-		}
-	}
+// lower gives a process that has just been started, and all that it will start, a third of the processor that
+// others get where there is not enough.
+func lower(pid int) {
+	const background = 5 // as nice(1) has it
+	_ = unix.Setpriority(unix.PRIO_PROCESS, pid, background)
+	// Where a session has its share, that is of threads within it, and this of sessions (sched(7)).
+	_ = os.WriteFile(fmt.Sprintf("/proc/%d/autogroup", pid), strconv.AppendInt(nil, background, 10), 0)
 }
 
 // awaitExit returns when the child is dead and leaves it to be reaped: waitid(2), WNOWAIT.

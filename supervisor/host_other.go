@@ -3,7 +3,6 @@
 package supervisor
 
 import (
-	"context"
 	"errors"
 	"os"
 	"syscall"
@@ -25,9 +24,7 @@ func awaitExit(p *process) { p.reap() }
 
 func hasExited(*process) bool { return false }
 
-func lower(int, bool) {}
-
-func (p *process) favour(context.Context) {}
+func lower(int) {}
 
 func widen(*os.File) {}
 

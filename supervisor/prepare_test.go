@@ -136,10 +136,5 @@ func TestStartsLeaveRoomForOthers(t *testing.T) {
 		if together != 1 {
 			t.Errorf("%d were on trial together, want 1", together)
 		}
-		for _, c := range f.system.all() {
-			if ready := c.spec.Name == "crowded" || c.spec.Name == "b"; c.favoured.Load() != ready {
-				t.Errorf("one of %s is ready: %v, and favoured: %v", c.spec.Name, ready, !ready)
-			}
-		}
 	})
 }

@@ -32,27 +32,23 @@ func TestParseStat(t *testing.T) {
 	}
 }
 
-// mcpd goes before its workers, those that serve go before those that start, and one on trial is never more than that.
-func TestShares(t *testing.T) {
+// A worker on trial has the priority of background work, and no other has.
+func TestTrialHasLowPriority(t *testing.T) {
 	h := real(t).o.system.(*host)
+	const want = 5
 	for _, trial := range []bool{false, true} {
 		c, err := h.start(order{spec: childSpec(t, "echo"), path: testBinary(t), ring: &ring{lines: 1, bytes: 1}, mask: newMasker(nil), trial: trial})
 		if err != nil {
 			t.Fatal(err)
 		}
 		raw, err := unix.Getpriority(unix.PRIO_PROCESS, c.pid())
-		if nice := 20 - raw; err != nil || (nice == niceTrial) != trial {
+		if nice := 20 - raw; err != nil || (nice == want) != trial {
 			t.Errorf("trial %v: nice %d, %v", trial, nice, err)
 		}
 		// The kernel takes that of a session from others than root ten times per second, whoever they are.
-		for _, want := range []int{niceStarting, niceServing} {
-			if want == niceServing {
-				c.favour(t.Context())
-			}
-			group, err := os.ReadFile(fmt.Sprintf("/proc/%d/autogroup", c.pid()))
-			if low := strings.HasSuffix(strings.TrimSpace(string(group)), fmt.Sprint(" nice ", want)); err == nil && !low && os.Geteuid() == 0 {
-				t.Errorf("trial %v: its session is %s", trial, group)
-			}
+		group, err := os.ReadFile(fmt.Sprintf("/proc/%d/autogroup", c.pid()))
+		if low := strings.HasSuffix(strings.TrimSpace(string(group)), "nice 5"); err == nil && low != trial && os.Geteuid() == 0 {
+			t.Errorf("trial %v: its session is %s", trial, group)
 		}
 		c.closeInput()
 		<-c.ended()

@@ -50,8 +50,7 @@ type child interface {
 	io.ReadWriter
 	pid() int
 	closeInput()
-	signal(sig syscall.Signal)  // to its whole process group
-	favour(ctx context.Context) // it is not starting any more
+	signal(sig syscall.Signal) // to its whole process group
 	ended() <-chan struct{}
 	reason() string // why it ended; only after ended
 	lastWords() string
@@ -85,11 +84,8 @@ func (s *server[C]) live(w *worker[C], o order, handshake openFunc[C]) {
 	w.pid.Store(int64(c.pid()))
 	ctx, cancel := context.WithCancelCause(context.Background())
 	s.running.Go(func() { // ends with ctx, if not before
-		opened := s.open(ctx, w, c, handshake)
-		begun()
-		if opened && !o.trial {
-			c.favour(ctx)
-		}
+		defer begun()
+		s.open(ctx, w, c, handshake)
 	})
 
 	select {
@@ -103,19 +99,18 @@ func (s *server[C]) live(w *worker[C], o order, handshake openFunc[C]) {
 }
 
 // open does the handshake and reports how it went, unless the end of the process says it better.
-func (s *server[C]) open(ctx context.Context, w *worker[C], c child, handshake openFunc[C]) bool {
+func (s *server[C]) open(ctx context.Context, w *worker[C], c child, handshake openFunc[C]) {
 	conn, err := handshake(ctx, &stream[C]{server: s, worker: w, child: c})
 	if err == nil {
 		s.pool.connect(w, conn)
 		s.tell(occurrence[C]{worker: w, event: opened})
-		return true
+		return
 	}
 	select {
 	case <-c.ended():
 	default:
 		s.tell(occurrence[C]{worker: w, event: openFailed, reason: withWords("handshake: "+err.Error(), c.lastWords())})
 	}
-	return false
 }
 
 // dismiss ends the worker: the goroutine that lives with it begins the five steps.
