@@ -96,7 +96,7 @@ func (d *detached) watch() {
 }
 
 // Detach has serve write the answer on a goroutine of its own, once the handler has returned, and with less memory than a
-// handler has. The handler must be the last to know of the request, and do nothing more with it. serve gets the context that
+// handler has. After it the handler must neither write nor keep the request. serve gets the context that
 // ends when the client leaves; the ResponseWriter is the same as before. The connection is closed afterwards.
 //
 // It does nothing and returns false where that cannot be: the answer has begun, or the connection is of HTTP/2, where many

@@ -7,11 +7,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// When the start is over: servers that are wanted at once have answered by then, or take very long; and what has
-// used so much of the processors has been at work.
+// When the start is over: servers that are wanted at once have answered by then, or take very long. A start uses less
+// of the processors than startUses, so what has used more has been at work since.
 const (
 	settleTime = 5 * time.Second
-	startsWith = 5 * time.Second
+	startUses  = 5 * time.Second
 )
 
 // lull is what a pause in the work looks like.
@@ -41,7 +41,7 @@ func (d *daemon) stayLean(ctx context.Context) {
 			lean()
 			r.done(processorTime())
 			in = afterWork
-		} else if used > startsWith {
+		} else if used > startUses {
 			in = afterWork
 		}
 	}
