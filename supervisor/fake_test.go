@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -44,6 +45,8 @@ type fakeChild struct {
 	spec      Spec
 	born      time.Time
 	trial     bool
+	ahead     bool
+	favoured  atomic.Bool
 
 	once  sync.Once
 	gone  chan struct{}
@@ -66,7 +69,7 @@ func (f *fakeSystem) start(o order) (child, error) {
 		return nil, b.unstartable
 	}
 	f.next++
-	c := &fakeChild{id: 1000 + f.next, behaviour: b, spec: o.spec, born: time.Now(), trial: o.trial, gone: make(chan struct{})}
+	c := &fakeChild{id: 1000 + f.next, behaviour: b, spec: o.spec, born: time.Now(), trial: o.trial, ahead: o.ahead, gone: make(chan struct{})}
 	f.children = append(f.children, c)
 	if b.crashAfter > 0 {
 		time.AfterFunc(b.crashAfter, func() { c.exit("exited with code 1") })
@@ -145,6 +148,7 @@ func (c *fakeChild) history() []string {
 func (c *fakeChild) pid() int               { return c.id }
 func (c *fakeChild) ended() <-chan struct{} { return c.gone }
 func (c *fakeChild) reason() string         { return c.why }
+func (c *fakeChild) favour(context.Context) { c.favoured.Store(true) }
 func (c *fakeChild) lastWords() string      { return c.behaviour.words }
 
 func (c *fakeChild) Read([]byte) (int, error) {

@@ -73,7 +73,7 @@ type stray struct {
 // startOrder is one start, for the spawner.
 type startOrder struct {
 	cmd   *exec.Cmd
-	trial bool
+	order order
 	err   chan error
 }
 
@@ -123,17 +123,15 @@ func (h *host) spawn() {
 		err := s.cmd.Start()
 		if err == nil {
 			h.brandWorker(s.cmd.Process.Pid)
-			if s.trial {
-				lower(s.cmd.Process.Pid)
-			}
+			s.order.lower(s.cmd.Process.Pid)
 		}
 		s.err <- err
 	}
 }
 
 // launch starts cmd on the spawner's thread.
-func (h *host) launch(cmd *exec.Cmd, trial bool) error {
-	s := startOrder{cmd: cmd, trial: trial, err: make(chan error, 1)}
+func (h *host) launch(cmd *exec.Cmd, o order) error {
+	s := startOrder{cmd: cmd, order: o, err: make(chan error, 1)}
 	h.starts <- s
 	return <-s.err
 }
@@ -178,7 +176,7 @@ func (h *host) begin(o order, environ []string, cell *confine.Cell) (*process, e
 		return nil, err
 	}
 	if err = cell.Dress(p.cmd); err == nil {
-		err = h.launch(p.cmd, o.trial)
+		err = h.launch(p.cmd, o)
 	}
 	closeAll(theirs)
 	if err != nil {

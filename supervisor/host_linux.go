@@ -1,10 +1,13 @@
 package supervisor
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
 	"syscall"
+	"time"
 
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
@@ -26,13 +29,47 @@ func adopt(log *zap.Logger) {
 	}
 }
 
-// lower gives a process that has just been started, and all that it will start, a third of the processor that
-// others get where there is not enough.
-func lower(pid int) {
-	const background = 5 // as nice(1) has it
-	_ = unix.Setpriority(unix.PRIO_PROCESS, pid, background)
-	// Where a session has its share, that is of threads within it, and this of sessions (sched(7)).
-	_ = os.WriteFile(fmt.Sprintf("/proc/%d/autogroup", pid), strconv.AppendInt(nil, background, 10), 0)
+// What a worker gets of a processor that there is not enough of, as nice(1) has it: a third of what others get, and a tenth.
+const (
+	niceTrial = 5
+	niceAhead = 10
+)
+
+// lower is for a process that has just been started, and all that it will start.
+func (o order) lower(pid int) {
+	switch {
+	case o.trial: // for good, also where the processor is not shared out by session
+		_ = unix.Setpriority(unix.PRIO_PROCESS, pid, niceTrial)
+		_ = share(pid, niceTrial)
+	case o.ahead:
+		_ = share(pid, niceAhead)
+	}
+}
+
+// share sets what the session that a process leads gets (sched(7), autogroup). From others than root the kernel takes ten such
+// changes a second, whoever they are, and says EAGAIN to more.
+func share(pid, nice int) error {
+	return os.WriteFile(fmt.Sprintf("/proc/%d/autogroup", pid), strconv.AppendInt(nil, int64(nice), 10), 0)
+}
+
+// favour gives a process that was started ahead what others get. It returns when that is done, or ctx has ended.
+func (p *process) favour(ctx context.Context) {
+	for {
+		p.mu.Lock()
+		var err error
+		if !p.dead {
+			err = share(p.pid(), 0)
+		}
+		p.mu.Unlock()
+		if !errors.Is(err, unix.EAGAIN) {
+			return
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // awaitExit returns when the child is dead and leaves it to be reaped: waitid(2), WNOWAIT.

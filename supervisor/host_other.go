@@ -3,6 +3,7 @@
 package supervisor
 
 import (
+	"context"
 	"errors"
 	"os"
 	"syscall"
@@ -24,7 +25,9 @@ func awaitExit(p *process) { p.reap() }
 
 func hasExited(*process) bool { return false }
 
-func lower(int) {}
+func (order) lower(int) {}
+
+func (p *process) favour(context.Context) {}
 
 func widen(*os.File) {}
 

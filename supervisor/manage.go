@@ -205,7 +205,7 @@ func (s *server[C]) launch(key string, owned bool, now time.Time) error {
 	}
 	w := &worker[C]{
 		machine:    machine{state: starting, since: now}, // its time runs from when prepare is done
-		generation: s.generation, born: now, halt: make(chan struct{}), key: key, owned: owned,
+		generation: s.generation, born: now, halt: make(chan struct{}), wanted: make(chan struct{}), key: key, owned: owned,
 	}
 	s.workers = append(s.workers, w)
 	if s.owed > 0 {
@@ -213,6 +213,7 @@ func (s *server[C]) launch(key string, owned bool, now time.Time) error {
 		s.restarts.add(now)
 	}
 	o := order{spec: s.spec, path: path, ring: s.ring, mask: s.mask, trial: s.streak.looping(s.o.Backoff)}
+	o.ahead = !owned && !s.bespoken && !o.trial
 	handshake := s.handshake
 	s.running.Go(func() { // ends with the process, which the table ends in every state
 		defer s.o.budget.give()

@@ -123,6 +123,7 @@ func (p *Pool[C]) assign(w *worker[C], key string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	w.key, w.owned = key, true
+	w.want()
 	p.publish(w)
 }
 

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -136,5 +137,52 @@ func TestStartsLeaveRoomForOthers(t *testing.T) {
 		if together != 1 {
 			t.Errorf("%d were on trial together, want 1", together)
 		}
+	})
+}
+
+// A worker that nobody waits for starts behind those that serve, until it is ready, or somebody waits, or some seconds are over.
+func TestStartsAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const slow = 2 * time.Second
+		f := newFakes(t, Options{}, func(o order, _ int) behaviour {
+			if o.spec.Name == "hangs" {
+				return behaviour{readyAfter: time.Hour}
+			}
+			return behaviour{readyAfter: slow}
+		})
+		defer f.close()
+		look := func(name, when string, ahead, favoured bool) { // at its first worker
+			t.Helper()
+			synctest.Wait()
+			all := f.system.all()
+			i := slices.IndexFunc(all, func(c *fakeChild) bool { return c.spec.Name == name })
+			if i < 0 {
+				t.Errorf("%s was not started %s", name, when)
+			} else if c := all[i]; c.ahead != ahead || c.favoured.Load() != favoured {
+				t.Errorf("%s, %s: ahead %v and favoured %v, want %v and %v", name, when, c.ahead, c.favoured.Load(), ahead, favoured)
+			}
+		}
+		warm := func(c *Config) { c.Workers.Min = 1 }
+		none := func(c *Config) { c.Workers.Min = 0 }
+		f.apply(spec(t, "spare", warm), spec(t, "taken", warm), spec(t, "hangs", warm), spec(t, "called", none), spec(t, "told", none))
+		for _, name := range []string{"spare", "taken", "hangs"} {
+			look(name, "at its start", true, false)
+		}
+		for _, name := range []string{"taken", "called"} {
+			go func() { // ends when the worker is ready
+				_, release := f.acquire(name, "alice")
+				release()
+			}()
+		}
+		go func() { _ = f.Start(t.Context(), "told") }() // likewise; what comes of it is seen
+		look("taken", "when a call waits for it", true, true)
+		look("called", "started for a call", false, false)
+		look("told", "started for a person", false, false)
+		look("spare", "while others are wanted", true, false)
+		time.Sleep(slow)
+		look("spare", "when it is ready", true, true)
+		look("hangs", "while it may be ready soon", true, false)
+		time.Sleep(eager)
+		look("hangs", "after some seconds", true, true)
 	})
 }

@@ -32,24 +32,40 @@ func TestParseStat(t *testing.T) {
 	}
 }
 
-// A worker on trial has the priority of background work, and no other has.
-func TestTrialHasLowPriority(t *testing.T) {
+// A worker on trial has the priority of background work for good, one that is started ahead has less until it is wanted.
+func TestShares(t *testing.T) {
 	h := real(t).o.system.(*host)
-	const want = 5
-	for _, trial := range []bool{false, true} {
-		c, err := h.start(order{spec: childSpec(t, "echo"), path: testBinary(t), ring: &ring{lines: 1, bytes: 1}, mask: newMasker(nil), trial: trial})
+	for _, tt := range []struct {
+		o                  order
+		thread, low, after int
+	}{
+		{order{}, 0, 0, 0},
+		{order{ahead: true}, 0, niceAhead, 0},
+		{order{trial: true}, niceTrial, niceTrial, niceTrial},
+	} {
+		o := tt.o
+		o.spec, o.path, o.ring, o.mask = childSpec(t, "echo"), testBinary(t), &ring{lines: 1, bytes: 1}, newMasker(nil)
+		c, err := h.start(o)
 		if err != nil {
 			t.Fatal(err)
 		}
 		raw, err := unix.Getpriority(unix.PRIO_PROCESS, c.pid())
-		if nice := 20 - raw; err != nil || (nice == want) != trial {
-			t.Errorf("trial %v: nice %d, %v", trial, nice, err)
+		if nice := 20 - raw; err != nil || nice != tt.thread {
+			t.Errorf("%+v: nice %d, %v, want %d", tt.o, nice, err, tt.thread)
 		}
 		// The kernel takes that of a session from others than root ten times per second, whoever they are.
-		group, err := os.ReadFile(fmt.Sprintf("/proc/%d/autogroup", c.pid()))
-		if low := strings.HasSuffix(strings.TrimSpace(string(group)), "nice 5"); err == nil && low != trial && os.Geteuid() == 0 {
-			t.Errorf("trial %v: its session is %s", trial, group)
+		shared := func(want int) {
+			t.Helper()
+			group, err := os.ReadFile(fmt.Sprintf("/proc/%d/autogroup", c.pid()))
+			if err == nil && os.Geteuid() == 0 && !strings.HasSuffix(strings.TrimSpace(string(group)), fmt.Sprint(" nice ", want)) {
+				t.Errorf("%+v: its session is %s, want %d", tt.o, group, want)
+			}
 		}
+		shared(tt.low)
+		if o.ahead {
+			c.favour(t.Context())
+		}
+		shared(tt.after)
 		c.closeInput()
 		<-c.ended()
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -18,6 +19,10 @@ type worker[C any] struct {
 	born       time.Time // when its start was ordered
 	readyAt    time.Time // when its handshake was done; zero: not yet
 	halt       chan struct{}
+
+	// wanted is closed by want.
+	wanted  chan struct{}
+	wanting sync.Once
 
 	// pid is written once, when the process is there, by the goroutine that lives with it.
 	pid atomic.Int64
@@ -50,7 +55,8 @@ type child interface {
 	io.ReadWriter
 	pid() int
 	closeInput()
-	signal(sig syscall.Signal) // to its whole process group
+	signal(sig syscall.Signal)  // to its whole process group
+	favour(ctx context.Context) // it was started ahead, and that is over
 	ended() <-chan struct{}
 	reason() string // why it ended; only after ended
 	lastWords() string
@@ -65,6 +71,9 @@ type order struct {
 	// trial: the server is in a crash loop. It starts alone among its kind and at a lower priority, so
 	// that what fails again and again takes nothing from those that serve.
 	trial bool
+	// ahead: nobody waits for it. Until it is ready, or somebody does, it takes what those who serve leave of the
+	// processor, but for some seconds only: it shall be ready in time on a machine that is busy for long.
+	ahead bool
 }
 
 // live is the life of one worker: start the process, let open do the handshake on it, wait for its
@@ -86,7 +95,11 @@ func (s *server[C]) live(w *worker[C], o order, handshake openFunc[C]) {
 	s.running.Go(func() { // ends with ctx, if not before
 		defer begun()
 		s.open(ctx, w, c, handshake)
+		w.want()
 	})
+	if o.ahead {
+		s.running.Go(func() { w.catchUp(ctx, c) }) // likewise
+	}
 
 	select {
 	case <-c.ended():
@@ -112,6 +125,22 @@ func (s *server[C]) open(ctx context.Context, w *worker[C], c child, handshake o
 		s.tell(occurrence[C]{worker: w, event: openFailed, reason: withWords("handshake: "+err.Error(), c.lastWords())})
 	}
 }
+
+// catchUp lets a process that was started ahead go on as others do when the time has come.
+func (w *worker[C]) catchUp(ctx context.Context, c child) {
+	timer := time.NewTimer(eager)
+	defer timer.Stop()
+	select {
+	case <-w.wanted:
+	case <-timer.C:
+	case <-ctx.Done():
+		return
+	}
+	c.favour(ctx)
+}
+
+// want tells that the worker is ready or that somebody waits for it.
+func (w *worker[C]) want() { w.wanting.Do(func() { close(w.wanted) }) }
 
 // dismiss ends the worker: the goroutine that lives with it begins the five steps.
 func (w *worker[C]) dismiss(why string) {
