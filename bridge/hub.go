@@ -202,6 +202,7 @@ func (x *exchange) runOn(ctx context.Context, fl flight, call *Call) (r Reply, a
 	if call.Logs != 0 {
 		c.ensureLevel(ctx, call.Logs)
 	}
+	w.fresh = fl.task == nil // a task takes its time
 	if err := c.calls.add(w); err != nil {
 		return Reply{fault: refusal(err)}, !errors.Is(err, errTooMany)
 	}
@@ -218,11 +219,13 @@ func (x *exchange) runOn(ctx context.Context, fl flight, call *Call) (r Reply, a
 // call again with the answers.
 func (x *exchange) await(ctx context.Context, fl *flight, call *Call) Reply {
 	c, w := fl.c, fl.w
-	now := time.Now()
-	limit, asking := now.Add(x.s.o.Config.Limits.Call), false // asking: the limit is one for the client
-	w.timer.Reset(x.patience(now, x.parking.due(limit)))
-	gone, ending := ctx.Done(), x.s.closing
-	abort, answers := x.listening(call)
+	v := vigil{limit: time.Now().Add(x.s.o.Config.Limits.Call)}
+	if !w.fresh {
+		x.look(ctx, &v, w, call)
+	}
+	if len(x.legacy.open) > 0 {
+		v.answers = x.answers
+	}
 	for {
 		select {
 		case f := <-w.frames:
@@ -231,41 +234,38 @@ func (x *exchange) await(ctx context.Context, fl *flight, call *Call) Reply {
 				return Reply{conn: c, frame: f, denied: w.denied}
 			case frameDead:
 				return Reply{fault: refusal(f.err)}
-			case frameNote:
-				x.note(f, call)
-				c.drop(f)
-			case frameQuestion:
-				limit, asking, answers = x.question(c, f, w), true, x.answers
-			case frameWithdrawal:
-				limit, asking = x.withdrawn(c, f, limit, asking)
 			}
-		case a := <-answers:
+			x.hear(&v, f, fl, call)
+			if v.due == nil {
+				x.look(ctx, &v, w, call)
+			}
+		case a := <-v.answers:
 			x.front.answered(c, a)
-			limit, asking = time.Now().Add(x.s.o.Config.Limits.Call), false
-		case reason := <-abort:
+			v.limit, v.asking = time.Now().Add(x.s.o.Config.Limits.Call), false
+		case reason := <-v.abort:
 			fl.cancel(reason)
 			return Reply{gone: true}
-		case <-gone:
+		case <-v.gone:
 			// In a session that ends nothing (MCP 2025-11-25, transports); but the slot is freed in the end.
-			gone = nil
+			v.gone = nil
 			x.lose()
-			w.timer.Reset(x.s.pause(time.Now(), x.until(limit)))
-		case <-ending:
-			if ending == x.s.halt {
+			w.timer.Reset(x.s.pause(time.Now(), x.until(v.limit)))
+		case <-v.ending:
+			if v.ending == x.s.halt {
 				fl.cancel("mcpd is stopping")
 				return Reply{fault: errStopping}
 			}
-			ending = x.s.halt
-			w.timer.Reset(x.s.pause(time.Now(), x.parking.due(x.until(limit))))
-		case now := <-w.timer.C:
+			v.ending = x.s.halt
+			w.timer.Reset(x.s.pause(time.Now(), x.parking.due(x.until(v.limit))))
+		case now := <-v.due:
 			if x.parking.ripe(now) {
 				return x.parking.park(*fl)
 			}
-			end := x.until(limit)
+			end := x.until(v.limit)
 			if !now.Before(end) {
 				fl.cancel("timed out")
 				c.stalled()
-				return x.expired(limit, asking)
+				return x.expired(v.limit, v.asking)
 			}
 			x.keepAlive()
 			w.timer.Reset(x.s.pause(now, x.parking.due(end)))
@@ -277,17 +277,19 @@ func (x *exchange) await(ctx context.Context, fl *flight, call *Call) Reply {
 	}
 }
 
-// listening are the channels that can have something for a call as it begins: each that
-// is listened to costs time. abort is nil where the end of the request cancels, answers
-// until something is asked.
-func (x *exchange) listening(call *Call) (abort chan string, answers chan *answer) {
-	if !call.Modern {
-		abort = x.abort
+// hear takes in what the worker says before the end of a call.
+func (x *exchange) hear(v *vigil, f *frame, fl *flight, call *Call) {
+	switch f.kind {
+	case frameNote:
+		x.note(f, call)
+		fl.c.drop(f)
+	case frameQuestion:
+		v.limit, v.asking, v.answers = x.question(fl.c, f, fl.w), true, x.answers
+	case frameWithdrawal:
+		v.limit, v.asking = x.withdrawn(fl.c, f, v.limit, v.asking)
+	default:
+		fl.c.drop(f)
 	}
-	if len(x.legacy.open) > 0 {
-		answers = x.answers
-	}
-	return abort, answers
 }
 
 // leaving tells whether a client that goes away ends its call: where closing the

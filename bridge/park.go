@@ -143,6 +143,8 @@ func (p *parked) hold(f *frame) (over bool) {
 			p.notes = p.notes[1:]
 		}
 		p.notes = append(p.notes, f)
+	case frameLook:
+		p.c.drop(f)
 	case frameWithdrawal:
 		p.open, _ = p.c.without(p.open, f)
 		p.c.drop(f)

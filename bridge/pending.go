@@ -19,6 +19,7 @@ const (
 	frameWithdrawal                  // the worker does not want a question answered any more
 	frameFinal                       // the response
 	frameDead                        // there will be no response; err says why
+	frameLook                        // nothing: time to look about; see glance
 )
 
 // frame is one thing the reader hands to a waiting call. line is owned by the receiver.
@@ -41,6 +42,12 @@ type waiter struct {
 	logs level
 	able bool // its method is one during which a server may ask
 
+	// fresh: nothing but frames reaches the call yet; see glance. Written by the owner, before it is registered or under
+	// the lock.
+	fresh  bool
+	passed bool // a glance has come; under the lock
+	told   bool // and another; likewise
+
 	parked   bool // its client is away with questions; under the lock
 	standing bool // a subscription, which is answered when it ends
 
@@ -60,6 +67,8 @@ type pending struct {
 	overtaking overtaking         // guarded by mu
 	many       atomic.Bool        // there are several calls; written under mu
 	dead       atomic.Pointer[error]
+	glance     *time.Timer // guarded by mu; nil: no call was fresh yet
+	glancing   bool        // guarded by mu; it will go off
 	pool       sync.Pool
 	notes      sync.Pool // frames
 }
@@ -85,6 +94,7 @@ func (p *pending) free(c *Conn, w *waiter) {
 		}
 	}
 	w.id, w.asks, w.logs, w.able, w.parked, w.standing, w.denied = 0, 0, 0, false, false, false, 0
+	w.fresh, w.passed, w.told = false, false, false
 	p.pool.Put(w)
 }
 
@@ -111,6 +121,9 @@ func (p *pending) add(w *waiter) error {
 	}
 	p.calls[w.id] = w
 	p.counted()
+	if w.fresh && !p.glancing {
+		p.glanceLater()
+	}
 	return nil
 }
 
@@ -186,7 +199,7 @@ func (p *pending) newest(f *frame, want func(*waiter) bool) bool {
 // goes on over another response.
 func (p *pending) renew(w *waiter, a asks, l level) {
 	p.mu.Lock()
-	w.asks, w.logs, w.parked = a, l, false
+	w.asks, w.logs, w.parked, w.fresh = a, l, false, false
 	p.mu.Unlock()
 }
 
@@ -222,6 +235,9 @@ func (p *pending) kill(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.dead.Store(&err) // the reader ends once
+	if p.glance != nil {
+		p.glance.Stop()
+	}
 	for id, w := range p.calls {
 		delete(p.calls, id)
 		w.frames <- &frame{kind: frameDead, err: err}

@@ -207,6 +207,7 @@ func (st *stage) step(what, name, data string) (got string, checked bool) {
 	switch what {
 	case "request":
 		st.request(name, data)
+		time.Sleep(2 * glance) // until then a call hears nothing but its worker
 	case "leave":
 		st.clients[name].leave()
 	case "response":
