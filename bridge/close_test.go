@@ -52,3 +52,27 @@ func TestCloseWaitsForNobodyWhoLeft(t *testing.T) {
 		})
 	}
 }
+
+// broken is a response whose writer has a bug.
+type broken struct{ *httptest.ResponseRecorder }
+
+func (broken) Write([]byte) (int, error) { panic("a bug") }
+
+// TestCloseAfterPanic: a request that panicked, which whoever serves HTTP guards against, is none that goes on.
+func TestCloseAfterPanic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := testServer(t, DefaultConfig(), who, (&nursery{greet: 1}).start)
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Error("the writer was not called")
+				}
+			}()
+			s.ServeHTTP(broken{httptest.NewRecorder()}, httptest.NewRequestWithContext(t.Context(), "POST", "/mcp", strings.NewReader("nonsense")))
+		}()
+		began := time.Now()
+		if err := s.Close(t.Context()); err != nil || time.Since(began) > time.Second {
+			t.Errorf("the end took %v: %v", time.Since(began), err)
+		}
+	})
+}

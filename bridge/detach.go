@@ -17,9 +17,9 @@ type detacher interface {
 func (x *exchange) detach(write func()) {
 	w, ok := x.w.(detacher)
 	x.detached = ok && w.Detach(func(ctx context.Context) {
+		defer x.s.leave() // also if it panics
 		x.r = new(http.Request).WithContext(ctx)
 		write()
-		x.s.leave()
 		x.end()
 	})
 	if !x.detached {

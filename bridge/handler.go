@@ -21,10 +21,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := s.exchange(w, r)
 	x.start, x.call.Principal = start, s.o.Principal(r)
 	if s.enter() {
-		if serve(x); x.detached {
+		s.inside(x, serve)
+		if x.detached {
 			return
 		}
-		s.leave()
 	} else {
 		x.rec.Method = r.Method
 		x.json = true
@@ -34,6 +34,16 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		x.refuse(errStopping)
 	}
 	x.end()
+}
+
+// inside serves a request that is counted. A panic counts it out, too: a server that closes would wait for it.
+func (s *Server) inside(x *exchange, serve func(*exchange)) {
+	defer func() {
+		if !x.detached {
+			s.leave()
+		}
+	}()
+	serve(x)
 }
 
 // end has x observed; nobody may know it any more.
