@@ -16,6 +16,8 @@
 // registry gave for it: what comes under the same version later, and is something else, is not started.
 // Its dependencies stay as they were installed for as long as the directory is there.
 //
+// Servers that ask for the same share a pin and an installation, unless their environments name different registries.
+//
 // Install scripts of packages do not run unless the server's entry allows it; those that were left out
 // are named. Packages of Python that would have to be built, which runs theirs, are not pinned then.
 //

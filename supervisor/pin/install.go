@@ -96,9 +96,12 @@ func (s *Store) take(tmp string, w Wish, p, known Pin) (Pin, error) {
 	if _, err := s.of(p.Python).program(tmp, w.Request); err != nil {
 		return Pin{}, err
 	}
-	p.Package, p.Scripts, p.Since = w.Request.Package, w.Scripts, time.Now().UTC().Truncate(time.Second)
+	p.Package, p.Scripts, p.Source, p.Since = w.Request.Package, w.Scripts, w.source(), time.Now().UTC().Truncate(time.Second)
 	if p.Scripts {
 		p.Dir += "+scripts"
+	}
+	if p.Source != "" {
+		p.Dir += "+from" + p.Source
 	}
 	if !filepath.IsLocal(p.Dir) || strings.ContainsRune(p.Dir, filepath.Separator) {
 		return Pin{}, fmt.Errorf("cannot use a package whose version is %q", p.Version)
@@ -116,9 +119,9 @@ func (s *Store) take(tmp string, w Wish, p, known Pin) (Pin, error) {
 	return p, nil
 }
 
-// present is the server's pin of that package, whatever version is wished for now.
+// present is the server's pin of that package from there, whatever version is wished for now.
 func (s *Store) present(w Wish) Pin {
-	if e, _ := s.Of(w.Server); e.Now.Package == w.Request.Package && e.Now.Python == w.Request.Python {
+	if e, _ := s.Of(w.Server); e.Now.Package == w.Request.Package && e.Now.Python == w.Request.Python && e.Now.Source == w.source() {
 		return e.Now
 	}
 	return Pin{}

@@ -16,6 +16,7 @@ type Pin struct {
 	Version   string    `json:"version"`
 	Integrity string    `json:"integrity,omitempty"` // digest of the package, or those of its files, as the registry gave them
 	Dir       string    `json:"dir"`                 // below the store's directory
+	Source    string    `json:"source,omitempty"`    // which registry, where the server's environment says so
 	Scripts   bool      `json:"scripts,omitempty"`   // install scripts were run
 	Silent    []string  `json:"silent,omitempty"`    // packages whose install scripts were not
 	Since     time.Time `json:"since"`

@@ -73,6 +73,7 @@ type Doing struct {
 // failure is an installation that came to nothing.
 type failure struct {
 	request string
+	source  string
 	err     error
 	at      time.Time
 }
@@ -176,7 +177,7 @@ func (s *Store) pinned(w Wish) (Pin, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e, ok := s.entries[w.Server]
-	if !ok || e.Request != w.Request.String() || e.Now.Scripts != w.Scripts {
+	if !ok || !e.answers(w) || e.Now.Scripts != w.Scripts {
 		return Pin{}, false
 	}
 	return e.Now, s.there(e.Now)
@@ -215,11 +216,11 @@ func (p Pin) same(known Pin) error {
 func (s *Store) agreed(w Wish) (Pin, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e, ok := s.entries[w.Server]; ok && e.Request == w.Request.String() {
+	if e, ok := s.entries[w.Server]; ok && e.answers(w) {
 		return e.Now, true
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.entries)) {
-		if e := s.entries[name]; e.Request == w.Request.String() {
+		if e := s.entries[name]; e.answers(w) {
 			return e.Now, true
 		}
 	}
@@ -270,7 +271,7 @@ func (s *Store) recent(w Wish) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f, ok := s.failed[w.Server]
-	if !ok || f.request != w.Request.String() || time.Since(f.at) > retryFailed {
+	if !ok || f.request != w.Request.String() || f.source != w.source() || time.Since(f.at) > retryFailed {
 		return nil
 	}
 	return f.err
@@ -283,5 +284,5 @@ func (s *Store) remember(ctx context.Context, w Wish, err error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.failed[w.Server] = failure{request: w.Request.String(), err: err, at: time.Now()}
+	s.failed[w.Server] = failure{request: w.Request.String(), source: w.source(), err: err, at: time.Now()}
 }

@@ -206,6 +206,48 @@ func TestWhatChangedIsNotStarted(t *testing.T) {
 	}
 }
 
+// A name means one thing in one registry and another in the next: no server gets what another's registry has given.
+func TestEachRegistryHasItsOwn(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.open("one", "two", "three", "four")
+	from := func(server string, environ ...string) Wish {
+		w := f.wish(server)
+		w.Environ = environ
+		return w
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		t.Skip(err)
+	}
+	f.at(from("one", "HOME="+home))
+	f.set("@a/server", "2.0.0")
+	f.registry.digests = "-other"
+	private := from("two", "npm_config_registry=https://ann:secret@private.example/", "UV_INDEX=x")
+	if v := f.at(private); v != "2.0.0" || f.runs() != 2 {
+		t.Errorf("from another registry comes %s, after %d installations", v, f.runs())
+	}
+	if v := f.at(from("three", "npm_config_registry=https://ben:secret@private.example/")); v != "2.0.0" || f.runs() != 2 {
+		t.Errorf("from the same registry by another account comes %s, after %d installations", v, f.runs())
+	}
+	f.set("@a/server", "1.0.0") // the same version as the first has, and something else
+	if v := f.at(from("four", "HOME=/elsewhere")); v != "1.0.0" || f.runs() != 3 {
+		t.Errorf("with another configuration comes %s, after %d installations", v, f.runs())
+	}
+	one, _ := f.Of("one")
+	four, _ := f.Of("four")
+	if one.Now.Dir == four.Now.Dir || one.Now.Source != "" || four.Now.Source == "" {
+		t.Errorf("installed are %+v and %+v", one.Now, four.Now)
+	}
+	if v := f.at(f.wish("two")); v != "1.0.0" {
+		t.Errorf("a server that has the usual registry again gets %s", v)
+	}
+	data, err := os.ReadFile(filepath.Join(f.dir, "pins.json"))
+	if err != nil || strings.Contains(string(data), "secret") || strings.Contains(string(data), "private.example") {
+		t.Errorf("%s, %v", data, err)
+	}
+}
+
 func TestInstallScripts(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

@@ -24,7 +24,7 @@ func (s *Store) Newest(ctx context.Context, w Wish) (p Pin, fresh bool, err erro
 	if err != nil {
 		return p, false, err
 	}
-	if e, _ := s.Of(w.Server); e.Request == w.Request.String() && e.Now.Version == version && e.Now.Scripts == w.Scripts && s.there(e.Now) {
+	if e, _ := s.Of(w.Server); e.answers(w) && e.Now.Version == version && e.Now.Scripts == w.Scripts && s.there(e.Now) {
 		return e.Now, false, nil
 	}
 	p, err = s.install(ctx, w, Pin{Version: version})
@@ -45,7 +45,7 @@ func (s *Store) accept(w Wish, p Pin) error {
 	e := Entry{Request: w.Request.String(), Now: p}
 	if had && before.Now.Package == p.Package && before.Now.Python == p.Python {
 		e.Before = before.Before
-		if before.Now.Version != p.Version {
+		if before.Now.Version != p.Version || before.Now.Source != p.Source {
 			e.Before = &before.Now
 		}
 	}
