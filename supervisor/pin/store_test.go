@@ -242,6 +242,9 @@ func TestEachRegistryHasItsOwn(t *testing.T) {
 	if v := f.at(f.wish("two")); v != "1.0.0" {
 		t.Errorf("a server that has the usual registry again gets %s", v)
 	}
+	if p, err := f.Back("two"); err == nil {
+		t.Errorf("it can go back to %+v, which is of another registry", p)
+	}
 	data, err := os.ReadFile(filepath.Join(f.dir, "pins.json"))
 	if err != nil || strings.Contains(string(data), "secret") || strings.Contains(string(data), "private.example") {
 		t.Errorf("%s, %v", data, err)

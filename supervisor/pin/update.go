@@ -43,9 +43,9 @@ func (s *Store) accept(w Wish, p Pin) error {
 	delete(s.failed, w.Server)
 	before, had := s.entries[w.Server]
 	e := Entry{Request: w.Request.String(), Now: p}
-	if had && before.Now.Package == p.Package && before.Now.Python == p.Python {
+	if had && before.Now.Package == p.Package && before.Now.Python == p.Python && before.Now.Source == p.Source {
 		e.Before = before.Before
-		if before.Now.Version != p.Version || before.Now.Source != p.Source {
+		if before.Now.Version != p.Version {
 			e.Before = &before.Now
 		}
 	}
