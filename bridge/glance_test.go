@@ -30,7 +30,7 @@ func TestGlance(t *testing.T) {
 			return n
 		}
 		first, full, stale := begin(true, 0), begin(true, queued-1), begin(false, 0)
-		time.Sleep(glance / 2)
+		time.Sleep(glance / 2) // all of this in a bubble's time
 		answered := begin(true, 0)
 		time.Sleep(glance)
 		synctest.Wait()

@@ -30,8 +30,8 @@ type frame struct {
 	err  error
 }
 
-// waiter is one call waiting on one connection. The reader sends, under the
-// lock of pending; the owner receives.
+// waiter is one call waiting on one connection. Who sends has the lock
+// of pending: the reader, and the glance. The owner receives.
 type waiter struct {
 	id     uint64
 	frames chan *frame
@@ -165,7 +165,7 @@ func (p *pending) deliver(id uint64, f *frame) bool {
 		p.overtaking.ended++
 		delete(p.calls, id)
 		p.counted()
-		w.frames <- f // the reader is the only sender and always leaves one place
+		w.frames <- f // all others offer, and leave one place
 		return true
 	}
 	return w.offer(f)

@@ -109,7 +109,7 @@ func TestChannelFlood(t *testing.T) {
 			t.Errorf("one call too many: %d %s", w.Code, w.Body)
 		}
 		e.say(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":7}}`)
-		time.Sleep(2 * glance)
+		time.Sleep(2 * glance) // a call hears of it then
 		synctest.Wait()
 		if got := call(1000); got != http.StatusAccepted {
 			t.Errorf("with room for a call it is refused: %d", got)
@@ -129,7 +129,7 @@ func TestChannelFlood(t *testing.T) {
 		for _, e := range append(all, e) {
 			e.leave()
 		}
-		time.Sleep(2 * glance)
+		time.Sleep(2 * glance) // as above
 		synctest.Wait()
 		if s.active.Load() != 0 || s.Stats().Streams != 0 || s.Stats().Pending != 0 || len(s.channels.open) != 0 {
 			t.Errorf("left behind: %d requests, %+v, %d channels", s.active.Load(), s.Stats(), len(s.channels.open))

@@ -106,8 +106,8 @@
 // with a version that was installed once. It may take minutes the first time, on the worker's own goroutine and
 // outside its time to get ready. Of the starts themselves a few run at a time, so that many at once do
 // not all miss their time; of one server no more than half of those. A worker that nobody waits for starts behind those
-// that serve, where there is not enough of the processor. In a crash loop the next worker is on trial: those start
-// one after the other, and at the priority of background work.
+// that serve, where the processor is shared out by session and there is not enough of it. In a crash loop the next worker
+// is on trial: those start one after the other, and at the priority of background work.
 //
 // A worker that falls in the middle of its work is replaced at once, as long as that is no habit.
 //

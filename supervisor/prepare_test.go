@@ -169,9 +169,13 @@ func TestStartsAhead(t *testing.T) {
 			look(name, "at its start", true, false)
 		}
 		for _, name := range []string{"taken", "called"} {
+			p := f.pool(name)
 			go func() { // ends when the worker is ready
-				_, release := f.acquire(name, "alice")
-				release()
+				if _, release, err := p.Acquire(t.Context(), "alice"); err != nil {
+					t.Error(err)
+				} else {
+					release()
+				}
 			}()
 		}
 		go func() { _ = f.Start(t.Context(), "told") }() // likewise; what comes of it is seen
