@@ -126,14 +126,19 @@ func (x *exchange) Close() error { return x.body.Close() }
 
 // limitBody gives the client a deadline for sending its body, so that one byte a
 // minute cannot hold a request forever. http.Server.ReadTimeout is no choice: it
-// would also end every stream. A timer is cheaper than a deadline set and lifted:
-// each of those wakes up the goroutine that an HTTP/2 connection belongs to.
+// would also end every stream. In HTTP/1 net/http lifts a deadline when the body is
+// read. In HTTP/2 a timer is cheaper than a deadline set and lifted: each of those
+// wakes up the goroutine that the connection belongs to.
 func (r *Router) limitBody(x *exchange, req *http.Request) {
 	if req.Body == nil || req.Body == http.NoBody {
 		return
 	}
-	if r.bodyTimeout > 0 {
-		x.late = time.AfterFunc(time.Until(x.rec.Time.Add(r.bodyTimeout)), x.cutBody)
+	switch by := x.rec.Time.Add(r.bodyTimeout); {
+	case r.bodyTimeout <= 0:
+	case req.ProtoMajor == 1:
+		_ = http.NewResponseController(x.ResponseWriter).SetReadDeadline(by) // fails with a writer of a test only
+	default:
+		x.late = time.AfterFunc(time.Until(by), x.cutBody)
 	}
 	x.body, req.Body = req.Body, x
 }

@@ -264,7 +264,7 @@ func TestSlowClients(t *testing.T) {
 		l.running.Go(func() { _ = l.server.Serve(p) }) // ends with p
 		dial := func(request string) net.Conn {
 			client, server := net.Pipe()
-			p.conns <- server
+			p.conns <- newLazyConn(server)
 			if _, err := io.WriteString(client, request); err != nil {
 				t.Fatal(err)
 			}
