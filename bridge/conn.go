@@ -108,7 +108,8 @@ func (s *Server) Open(ctx context.Context, rwc io.ReadWriteCloser) (*Conn, error
 // lentFor notes whom the worker serves; the first word stands.
 func (c *Conn) lentFor(key string) {
 	if c.lent.Load() == nil {
-		c.lent.CompareAndSwap(nil, &key)
+		first := key // so that only it is allocated
+		c.lent.CompareAndSwap(nil, &first)
 	}
 }
 

@@ -227,17 +227,20 @@ func (x *exchange) await(ctx context.Context, fl *flight, call *Call) Reply {
 		v.answers = x.answers
 	}
 	for {
+		if x.gone && x.leaving() {
+			fl.cancel("the client went away")
+			return Reply{gone: true}
+		}
+		if v.due == nil && v.answers == nil { // a select would cost more
+			if r, done := x.hear(ctx, &v, <-w.frames, fl, call); done {
+				return r
+			}
+			continue
+		}
 		select {
 		case f := <-w.frames:
-			switch f.kind {
-			case frameFinal:
-				return Reply{conn: c, frame: f, denied: w.denied}
-			case frameDead:
-				return Reply{fault: refusal(f.err)}
-			}
-			x.hear(&v, f, fl, call)
-			if v.due == nil {
-				x.look(ctx, &v, w, call)
+			if r, done := x.hear(ctx, &v, f, fl, call); done {
+				return r
 			}
 		case a := <-v.answers:
 			x.front.answered(c, a)
@@ -270,16 +273,16 @@ func (x *exchange) await(ctx context.Context, fl *flight, call *Call) Reply {
 			x.keepAlive()
 			w.timer.Reset(x.s.pause(now, x.parking.due(end)))
 		}
-		if x.gone && x.leaving() {
-			fl.cancel("the client went away")
-			return Reply{gone: true}
-		}
 	}
 }
 
-// hear takes in what the worker says before the end of a call.
-func (x *exchange) hear(v *vigil, f *frame, fl *flight, call *Call) {
+// hear takes in what the worker says. done: the call has ended.
+func (x *exchange) hear(ctx context.Context, v *vigil, f *frame, fl *flight, call *Call) (r Reply, done bool) {
 	switch f.kind {
+	case frameFinal:
+		return Reply{conn: fl.c, frame: f, denied: fl.w.denied}, true
+	case frameDead:
+		return Reply{fault: refusal(f.err)}, true
 	case frameNote:
 		x.note(f, call)
 		fl.c.drop(f)
@@ -290,6 +293,10 @@ func (x *exchange) hear(v *vigil, f *frame, fl *flight, call *Call) {
 	default:
 		fl.c.drop(f)
 	}
+	if v.due == nil {
+		x.look(ctx, v, fl.w, call)
+	}
+	return Reply{}, false
 }
 
 // leaving tells whether a client that goes away ends its call: where closing the

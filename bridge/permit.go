@@ -37,10 +37,12 @@ func (x *exchange) permitted(ctx context.Context) *fault {
 	if x.s.o.Permit == nil {
 		return nil
 	}
-	w := Want{Method: m.name, Alien: m.foreign, Reads: func() bool { return !m.foreign }}
+	w := Want{Method: m.name, Alien: m.foreign}
 	if m.tool {
-		w.Tool = string(text(x.call.env.name.of(x.call.body)))
-		w.Reads = func() bool { return x.readsOnly(ctx, w.Tool) }
+		tool := string(text(x.call.env.name.of(x.call.body)))
+		w.Tool, w.Reads = tool, func() bool { return x.readsOnly(ctx, tool) }
+	} else {
+		w.Reads = func() bool { return !m.foreign }
 	}
 	no := x.s.o.Permit(x.r, w)
 	if no == nil {
