@@ -107,7 +107,7 @@ func (x *exchange) finish() {
 	x.leaveBody()
 	x.router.present.leave(x)
 	if x.guest == nil && x.client.remote {
-		guestOf(x.Context).charge()
+		x.conn.guest().charge()
 	}
 	if x.client.counted {
 		x.router.addresses.leave(x.client.key)

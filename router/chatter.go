@@ -1,8 +1,6 @@
 package router
 
 import (
-	"context"
-	"crypto/tls"
 	"net"
 	"net/netip"
 	"sync"
@@ -132,23 +130,4 @@ func (t *tally[K]) owe(key K, now time.Time, n int) time.Duration {
 			return wait
 		}
 	}
-}
-
-type guestKey struct{}
-
-// noteGuest is an http.Server.ConnContext: requests find the connection they came by.
-func noteGuest(ctx context.Context, c net.Conn) context.Context {
-	if t, ok := c.(*tls.Conn); ok {
-		c = t.NetConn()
-	}
-	if g, ok := c.(*guest); ok && g.chatter != nil {
-		return context.WithValue(ctx, guestKey{}, g)
-	}
-	return ctx
-}
-
-// guestOf returns nil where the client is on this machine, or a trusted proxy.
-func guestOf(ctx context.Context) *guest {
-	g, _ := ctx.Value(guestKey{}).(*guest)
-	return g
 }

@@ -137,8 +137,12 @@ func (x *exchange) stay(d *detached) {
 		if !whole {
 			x.router.reportPanic(x, recover())
 		}
-		d.end(whole && ctx.Err() == nil)
+		gone := ctx.Err() != nil
+		d.end(whole && !gone)
 		<-watched
+		if gone && x.rec.Status == 0 { // the request's own context may not have ended yet
+			x.rec.Status = statusGone
+		}
 		x.finish()
 	}()
 	x.serve(ctx)

@@ -50,6 +50,7 @@ func newDetaching(t *testing.T, version string, serve func(context.Context, http
 	}
 	d.Swap(table)
 	d.Server = httptest.NewUnstartedServer(d.house)
+	d.Listener, d.Config.ConnContext = lazyDoor{d.Listener}, connContext
 	d.Config.ErrorLog = errorLog(d.log)
 	if d.EnableHTTP2 = version == "HTTP/2.0"; d.EnableHTTP2 {
 		d.StartTLS()

@@ -31,6 +31,9 @@
 // Requests behind the gate can be ended while they are under way (present.go), when
 // what let them in holds no more.
 //
+// Connections are lazy (lazyconn.go): what net/http asks of one with every request is
+// done when it matters, which for a short request is never.
+//
 // A Route with a Resource is gated; a Route without one is public. That one field
 // is the whole access policy, and the zero value of everything else refuses.
 //

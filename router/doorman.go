@@ -10,8 +10,7 @@ import (
 )
 
 // doorman is a socket that lets in who may come: as many connections per address as
-// and in all are allowed, and with the PROXY protocol trusted proxies only. Their
-// connections are lazy ones.
+// and in all are allowed, and with the PROXY protocol trusted proxies only.
 type doorman struct {
 	net.Listener
 	conns    *tally[netip.Addr] // nil: no limits
@@ -24,6 +23,9 @@ type doorman struct {
 // behindDoor puts a doorman before each socket. Listening sockets share the counts.
 func behindDoor(c Config, sockets []net.Listener, conns, chatter *tally[netip.Addr], all *crowd) []net.Listener {
 	trusted := parseBlocks(c.TrustedProxies)
+	if conns == nil && chatter == nil && all == nil && !c.ProxyProtocol {
+		return sockets
+	}
 	guarded := make([]net.Listener, len(sockets))
 	for i, s := range sockets {
 		guarded[i] = &doorman{Listener: s, conns: conns, crowd: all, chatter: chatter, trusted: trusted, proxying: c.ProxyProtocol}
@@ -55,7 +57,6 @@ func (d *doorman) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		c = newLazyConn(c)
 		peer := addrOf(c)
 		known := d.trusted.contain(peer)
 		if d.proxying && !known {

@@ -29,6 +29,8 @@ type exchange struct {
 	url       url.URL    // the request's, where its path was rewritten
 	body      io.ReadCloser
 	late      *time.Timer           // cuts body off; nil without such a limit
+	conn      *lazyConn             // nil where the Listener is not ours
+	alone     bool                  // it answers nothing else meanwhile: HTTP/1
 	guest     *guest                // set behind the gate; nil where nothing is limited
 	chunks    bool                  // the client understands an answer in chunks
 	serve     func(context.Context) // writes the answer when the handler has returned; see Detach
@@ -57,7 +59,8 @@ func (x *exchange) begin(req *http.Request) {
 	rec.Host, rec.Method, rec.Path = clip(req.Host), clip(req.Method), clip(req.URL.Path)
 	rec.Trace, rec.Parent, rec.Untraced = traceparent(req.Header["Traceparent"])
 	x.idHeader[0] = rec.RequestID
-	x.chunks = req.ProtoAtLeast(1, 1)
+	x.chunks, x.alone = req.ProtoAtLeast(1, 1), req.ProtoMajor == 1
+	x.conn = connOf(x.Context)
 }
 
 // rewrite has those behind see another path. RawPath goes too: what was decided on is
@@ -135,7 +138,7 @@ func (r *Router) limitBody(x *exchange, req *http.Request) {
 	}
 	switch by := x.rec.Time.Add(r.bodyTimeout); {
 	case r.bodyTimeout <= 0:
-	case req.ProtoMajor == 1:
+	case x.alone:
 		_ = http.NewResponseController(x.ResponseWriter).SetReadDeadline(by) // fails with a writer of a test only
 	default:
 		x.late = time.AfterFunc(time.Until(by), x.cutBody)

@@ -17,7 +17,8 @@ import (
 // counted is a connection that counts what is asked of it.
 type counted struct {
 	net.Conn
-	reads, deadlines atomic.Int64
+	reads, deadlines atomic.Int64 // reads, and deadlines of them
+	writes           atomic.Int64 // deadlines of them
 }
 
 func (c *counted) Read(p []byte) (int, error) {
@@ -30,12 +31,17 @@ func (c *counted) SetReadDeadline(t time.Time) error {
 	return c.Conn.SetReadDeadline(t)
 }
 
+func (c *counted) SetWriteDeadline(t time.Time) error {
+	c.writes.Add(1)
+	return c.Conn.SetWriteDeadline(t)
+}
+
 // lazyPipe returns both ends of a connection, and what counts below the lazy one.
 func lazyPipe(t *testing.T) (*lazyConn, net.Conn, *counted) {
 	near, far := net.Pipe()
 	below := &counted{Conn: near}
 	t.Cleanup(func() { _, _ = near.Close(), far.Close() })
-	return newLazyConn(below), far, below
+	return &lazyConn{Conn: below}, far, below
 }
 
 func TestLazyDeadlines(t *testing.T) {
@@ -102,52 +108,160 @@ func TestLazyDeadlines(t *testing.T) {
 	}
 }
 
-// TestLazyWatch: a read of one byte begins after a glance, and ends at once where it must.
+// TestLazyWatch: a client that leaves is noticed from a glance on, and what is read ahead is not lost.
 func TestLazyWatch(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
-		name   string
-		end    func(c *lazyConn, far net.Conn)
-		at     time.Duration // when
-		within time.Duration // the read ends so much later at most
-		reads  int64         // below
-		err    error
+		name  string
+		do    func(c *lazyConn, far net.Conn)
+		at    time.Duration // when
+		left  time.Duration // the context ends so much later at most; -1: not
+		reads int64         // below
+		next  string        // what is read then
+		err   error         // or this
 	}{
-		{"a deadline", func(c *lazyConn, _ net.Conn) { _ = c.SetReadDeadline(time.Unix(1, 0)) }, glance / 2, 0, 0, os.ErrDeadlineExceeded},
-		{"a deadline for both", func(c *lazyConn, _ net.Conn) { _ = c.SetDeadline(time.Unix(1, 0)) }, glance / 2, 0, 0, os.ErrDeadlineExceeded},
-		{"a deadline after the glance", func(c *lazyConn, _ net.Conn) { _ = c.SetReadDeadline(time.Unix(1, 0)) }, 3 * glance, 0, 1, os.ErrDeadlineExceeded},
-		{"closed", func(c *lazyConn, _ net.Conn) { _ = c.Close() }, glance / 2, 0, 1, io.ErrClosedPipe},
-		{"the client leaves", func(_ *lazyConn, far net.Conn) { _ = far.Close() }, glance / 2, 2 * glance, 1, io.EOF},
-		{"the client leaves late", func(_ *lazyConn, far net.Conn) { _ = far.Close() }, time.Hour, 0, 1, io.EOF},
-		{"the client speaks", func(_ *lazyConn, far net.Conn) { _, _ = far.Write([]byte("x")) }, glance / 2, 2 * glance, 1, nil},
+		{"the client leaves", func(_ *lazyConn, far net.Conn) { _ = far.Close() }, glance / 2, 2 * glance, 1, "", io.EOF},
+		{"the client leaves late", func(_ *lazyConn, far net.Conn) { _ = far.Close() }, time.Hour, 0, 1, "", io.EOF},
+		{"the client speaks", func(_ *lazyConn, far net.Conn) { _, _ = far.Write([]byte("x")) }, glance / 2, -1, 1, "x", nil},
+		{"the client speaks late", func(_ *lazyConn, far net.Conn) { _, _ = far.Write([]byte("x")) }, time.Hour, -1, 1, "x", nil},
+		{"closed", func(c *lazyConn, _ net.Conn) { _ = c.Close() }, glance / 2, 0, 0, "", net.ErrClosed},
+		{"closed late", func(c *lazyConn, _ net.Conn) { _ = c.Close() }, time.Hour, 0, 1, "", io.ErrClosedPipe},
+		{"hung up on", func(c *lazyConn, _ net.Conn) { c.hangUp() }, glance / 2, 0, 0, "", net.ErrClosed},
+		{"hung up on late", func(c *lazyConn, _ net.Conn) {
+			c.hangUp()
+			_ = c.SetReadDeadline(time.Unix(1, 0))
+		}, time.Hour, 0, 1, "", net.ErrClosed},
+		{"a deadline is past", func(c *lazyConn, _ net.Conn) { _ = c.SetDeadline(time.Unix(1, 0)) }, glance / 2, -1, 0, "", os.ErrDeadlineExceeded},
+		{"a deadline is past late", func(c *lazyConn, _ net.Conn) { _ = c.SetDeadline(time.Unix(1, 0)) }, time.Hour, -1, 2, "", os.ErrDeadlineExceeded},
+		{"a deadline to come, late", func(c *lazyConn, _ net.Conn) { _ = c.SetReadDeadline(time.Now().Add(time.Hour)) }, time.Hour, -1, 2, "", os.ErrDeadlineExceeded},
+		{"a watch is ended late", func(c *lazyConn, far net.Conn) { // of which net/http has not noticed yet that there was nothing
+			_ = c.SetReadDeadline(time.Unix(1, 0))
+			time.Sleep(time.Second)
+			_ = c.SetReadDeadline(time.Time{})
+			time.AfterFunc(time.Hour, func() { _, _ = far.Write([]byte("x")) })
+		}, glance / 2, -1, 1, "x", nil},
+		{"a watch is ended later", func(c *lazyConn, far net.Conn) {
+			_ = c.SetReadDeadline(time.Unix(1, 0))
+			time.Sleep(time.Second)
+			_ = c.SetReadDeadline(time.Time{})
+			time.AfterFunc(time.Hour, func() { _, _ = far.Write([]byte("x")) })
+		}, time.Hour, -1, 3, "x", nil},
+		{"the request ends", func(c *lazyConn, far net.Conn) {
+			go func() { _, _ = far.Write([]byte("next")) }() // ends with the read
+			if n, err := c.Read(make([]byte, 8)); n != 4 || err != nil {
+				t.Errorf("%d %v", n, err)
+			}
+			time.AfterFunc(time.Hour, func() { _, _ = far.Write([]byte("x")) })
+		}, glance / 2, -1, 2, "x", nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				c, far, below := lazyPipe(t)
-				for range 3 { // the timer of a wait that is over belongs to nobody
-					done := make(chan error)
-					go func() { _, err := c.Read(make([]byte, 1)); done <- err }() // ends by the deadline
-					synctest.Wait()
-					_ = c.SetReadDeadline(time.Unix(1, 0))
-					if err := <-done; !errors.Is(err, os.ErrDeadlineExceeded) || below.reads.Load() != 0 {
-						t.Fatalf("%v after %d reads below", err, below.reads.Load())
+				ctx := connContext(t.Context(), c)
+				one := make([]byte, 1)
+				for i := range int64(3) { // the timer of a request that is over belongs to nobody
+					if n, err := c.Read(one); n != 0 || err != nil || below.reads.Load() != i {
+						t.Fatalf("%d %v after %d reads below", n, err, below.reads.Load())
 					}
-					_ = c.SetReadDeadline(time.Time{})
+					go func() { _, _ = far.Write([]byte("more")) }() // ends with the read
+					if n, err := c.Read(make([]byte, 8)); n != 4 || err != nil {
+						t.Fatal(n, err)
+					}
 					time.Sleep(glance / 4)
 				}
-				time.AfterFunc(tt.at, func() { tt.end(c, far) })
-				began := time.Now()
-				_, err := c.Read(make([]byte, 1))
-				if took := time.Since(began); !errors.Is(err, tt.err) || took < tt.at || took > tt.at+tt.within {
-					t.Errorf("%v after %v", err, took)
+				before := below.reads.Load()
+				if _, err := c.Read(one); err != nil {
+					t.Fatal(err)
 				}
-				if n := below.reads.Load(); n != tt.reads {
+				began := time.Now()
+				left := make(chan time.Duration, 1)
+				context.AfterFunc(ctx, func() { left <- time.Since(began) })
+				time.Sleep(tt.at)
+				tt.do(c, far)
+				time.Sleep(2 * time.Hour)
+				n, err := c.Read(make([]byte, 8))
+				if tt.next == "" && !errors.Is(err, tt.err) || tt.next != "" && (n != len(tt.next) || err != nil) {
+					t.Errorf("read %d bytes: %v", n, err)
+				}
+				synctest.Wait()
+				select {
+				case d := <-left:
+					if d < tt.at || d > tt.at+tt.left {
+						t.Errorf("the context ended after %v", d)
+					}
+				default:
+					if tt.left >= 0 {
+						t.Error("the context did not end")
+					}
+				}
+				if n := below.reads.Load() - before; n != tt.reads {
 					t.Errorf("%d reads below, want %d", n, tt.reads)
 				}
+				_ = c.Close()
 			})
 		})
 	}
+}
+
+// TestLazyWatchTwice: who is told that there was nothing and asks again has to wait, or would never stop asking.
+func TestLazyWatchTwice(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c, far, _ := lazyPipe(t)
+		_ = connContext(t.Context(), c)
+		time.AfterFunc(time.Hour, func() { _, _ = far.Write([]byte("x")) })
+		began, one := time.Now(), make([]byte, 1)
+		for asked := 1; ; asked++ {
+			n, err := c.Read(one)
+			if err != nil || asked > 2 {
+				t.Fatalf("asked %d times: %v", asked, err)
+			}
+			if n == 1 {
+				break
+			}
+		}
+		if one[0] != 'x' || time.Since(began) != time.Hour {
+			t.Errorf("%q after %v", one, time.Since(began))
+		}
+		_ = c.Close()
+	})
+}
+
+// TestLazyWatchIsWithoutDeadline: a read that has one is none of a client's absence, however short.
+func TestLazyWatchIsWithoutDeadline(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c, far, _ := lazyPipe(t)
+		_ = connContext(t.Context(), c)
+		_ = c.SetReadDeadline(time.Now().Add(time.Second))
+		go func() { _, _ = far.Write([]byte("x")) }() // ends with the read
+		if n, err := c.Read(make([]byte, 1)); n != 1 || err != nil {
+			t.Errorf("%d %v", n, err)
+		}
+		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Error(err)
+		}
+		_ = c.Close()
+	})
+}
+
+func TestLazyWriteDeadline(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c, _, below := lazyPipe(t)
+		_ = c.SetDeadline(time.Time{})
+		_ = c.SetWriteDeadline(time.Now().Add(time.Second))
+		_, err := c.Write([]byte("x"))
+		if !errors.Is(err, os.ErrDeadlineExceeded) || below.writes.Load() != 1 {
+			t.Errorf("%v after %d deadlines", err, below.writes.Load())
+		}
+		_ = c.SetWriteDeadline(time.Time{})
+		time.AfterFunc(time.Hour, func() { _ = c.Close() })
+		if _, err := c.Write([]byte("x")); !errors.Is(err, io.ErrClosedPipe) {
+			t.Errorf("a lifted deadline: %v", err)
+		}
+	})
 }
 
 // TestLazyServer: net/http's watch costs nothing while requests are short, and works when they are not.
@@ -156,7 +270,7 @@ func TestLazyServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		left := make(chan time.Time, 1)
 		p := &pipes{make(chan net.Conn), make(chan struct{})}
-		server := &http.Server{IdleTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		server := &http.Server{IdleTimeout: time.Minute, ConnContext: connContext, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.ReadAll(r.Body)
 			if r.URL.Path == "/long" {
 				<-r.Context().Done()
@@ -197,6 +311,9 @@ func TestLazyServer(t *testing.T) {
 		if n := below.deadlines.Load(); n != 1 {
 			t.Errorf("%d deadlines set below for %d requests", n, requests)
 		}
+		if n := below.writes.Load(); n != 0 {
+			t.Errorf("%d deadlines lifted that were not there", n)
+		}
 		say("GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\n\r\n") // at once
 		hear("/a")
 		hear("/b")
@@ -225,7 +342,7 @@ func TestLazyIdle(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p := &pipes{make(chan net.Conn), make(chan struct{})}
-		server := &http.Server{IdleTimeout: time.Minute, ReadHeaderTimeout: 10 * time.Second, Handler: http.NotFoundHandler()}
+		server := &http.Server{IdleTimeout: time.Minute, ReadHeaderTimeout: 10 * time.Second, ConnContext: connContext, Handler: http.NotFoundHandler()}
 		served := make(chan error)
 		go func() { served <- server.Serve(p) }() // ends with p; waited for below
 		c, far, _ := lazyPipe(t)

@@ -59,7 +59,11 @@ func Listen(o ListenOptions) (*Listener, error) {
 	conns := newTally[netip.Addr](o.Config.Limits.Connections, 0)
 	all := newCrowd(o.Config.Limits.Total, o.Logger)
 	chatter := newChatter(o.Config.Limits.Chatter)
-	l.front, l.beside = behindDoor(o.Config, l.front, conns, chatter, all), behindDoor(o.Config, l.beside, conns, chatter, all)
+	for _, sockets := range [...][]net.Listener{l.front, l.beside} {
+		for i, s := range behindDoor(o.Config, sockets, conns, chatter, all) {
+			sockets[i] = lazyDoor{s}
+		}
+	}
 	l.server = &http.Server{
 		Handler:           l,
 		ReadHeaderTimeout: o.Config.HeaderTimeout,
@@ -69,7 +73,7 @@ func Listen(o ListenOptions) (*Listener, error) {
 		HTTP2:             http2Limits(),
 		ErrorLog:          errorLog(o.Logger),
 		ConnState:         l.accepted.note,
-		ConnContext:       noteGuest,
+		ConnContext:       connContext,
 		// OPTIONS * would be answered past the table and the access record.
 		DisableGeneralOptionsHandler: true,
 	}

@@ -260,11 +260,11 @@ func TestSlowClients(t *testing.T) {
 		h.Swap(table)
 		p := &pipes{make(chan net.Conn), make(chan struct{})}
 		l := &Listener{front: []net.Listener{p}, ending: make(chan struct{})}
-		l.server = &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
+		l.server = &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, ConnContext: connContext}
 		l.running.Go(func() { _ = l.server.Serve(p) }) // ends with p
 		dial := func(request string) net.Conn {
 			client, server := net.Pipe()
-			p.conns <- newLazyConn(server)
+			p.conns <- &lazyConn{Conn: server}
 			if _, err := io.WriteString(client, request); err != nil {
 				t.Fatal(err)
 			}

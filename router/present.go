@@ -76,7 +76,10 @@ func (r *Router) HangUp(match func(server string, p Principal) bool) {
 			x.hungUp = true
 			c := http.NewResponseController(x.ResponseWriter)
 			_ = c.SetWriteDeadline(past) // HTTP/2 resets the stream
-			_ = c.SetReadDeadline(past)  // HTTP/1 sees the client leave
+			_ = c.SetReadDeadline(past)  // HTTP/1 sees the client leave where it is watched
+			if x.alone {
+				x.conn.hangUp()
+			}
 		}
 		part.mu.Unlock()
 	}

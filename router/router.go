@@ -237,7 +237,7 @@ func (r *Router) serveGated(g *gate, x *exchange, req *http.Request) error {
 	if answered || err != nil {
 		return err
 	}
-	x.guest = guestOf(req.Context())
+	x.guest = x.conn.guest()
 	x.guest.expect(perCall)
 	if root {
 		x.rewrite(req, g.route.Prefix+mcpPath)
