@@ -28,7 +28,7 @@ type exchange struct {
 	metadata  string     // URL of the document that the gate's challenges name
 	url       url.URL    // the request's, where its path was rewritten
 	body      io.ReadCloser
-	late      *time.Timer           // cuts body off; nil without such a limit
+	late      *time.Timer           // cuts body off; nil in HTTP/1, where a deadline does, and without such a limit
 	conn      *lazyConn             // nil where the Listener is not ours
 	alone     bool                  // it answers nothing else meanwhile: HTTP/1
 	guest     *guest                // set behind the gate; nil where nothing is limited
@@ -156,7 +156,7 @@ func (x *exchange) cutBody() {
 }
 
 // leaveBody hands what was left of a body to net/http, which drains a little of it,
-// with the time that the client still has.
+// with the time that the client still has. In HTTP/1 it has the deadline for that.
 func (x *exchange) leaveBody() {
 	if x.late != nil && x.late.Stop() {
 		_ = http.NewResponseController(x.ResponseWriter).SetReadDeadline(x.rec.Time.Add(x.router.bodyTimeout)) // best effort

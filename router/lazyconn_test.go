@@ -17,8 +17,9 @@ import (
 // counted is a connection that counts what is asked of it.
 type counted struct {
 	net.Conn
-	reads, deadlines atomic.Int64 // reads, and deadlines of them
-	writes           atomic.Int64 // deadlines of them
+	reads          atomic.Int64
+	deadlines      atomic.Int64 // for reads
+	writeDeadlines atomic.Int64
 }
 
 func (c *counted) Read(p []byte) (int, error) {
@@ -32,7 +33,7 @@ func (c *counted) SetReadDeadline(t time.Time) error {
 }
 
 func (c *counted) SetWriteDeadline(t time.Time) error {
-	c.writes.Add(1)
+	c.writeDeadlines.Add(1)
 	return c.Conn.SetWriteDeadline(t)
 }
 
@@ -253,8 +254,8 @@ func TestLazyWriteDeadline(t *testing.T) {
 		_ = c.SetDeadline(time.Time{})
 		_ = c.SetWriteDeadline(time.Now().Add(time.Second))
 		_, err := c.Write([]byte("x"))
-		if !errors.Is(err, os.ErrDeadlineExceeded) || below.writes.Load() != 1 {
-			t.Errorf("%v after %d deadlines", err, below.writes.Load())
+		if !errors.Is(err, os.ErrDeadlineExceeded) || below.writeDeadlines.Load() != 1 {
+			t.Errorf("%v after %d deadlines", err, below.writeDeadlines.Load())
 		}
 		_ = c.SetWriteDeadline(time.Time{})
 		time.AfterFunc(time.Hour, func() { _ = c.Close() })
@@ -311,7 +312,7 @@ func TestLazyServer(t *testing.T) {
 		if n := below.deadlines.Load(); n != 1 {
 			t.Errorf("%d deadlines set below for %d requests", n, requests)
 		}
-		if n := below.writes.Load(); n != 0 {
+		if n := below.writeDeadlines.Load(); n != 0 {
 			t.Errorf("%d deadlines lifted that were not there", n)
 		}
 		say("GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\n\r\n") // at once
